@@ -1,0 +1,38 @@
+/* base/parallel: a team of threads that runs one function (SPMD). The only file that knows OpenMP.
+ *
+ * Inside hone_parallel every thread runs the same code with its own rank; they meet at
+ * hone_barrier. A whole training step is one such region.
+ */
+#ifndef HONE_BASE_PARALLEL_H
+#define HONE_BASE_PARALLEL_H
+
+#include "base/size.h"
+
+typedef struct hone_team {
+    int rank; /* 0 .. size-1 */
+    int size;
+} hone_team;
+
+typedef void (*hone_parallel_fn)(hone_team team, void *argument);
+
+/* Processors this process may use (its affinity mask); HONE_THREADS or OMP_NUM_THREADS lower it. */
+int hone_parallel_default_threads(void);
+
+/* Runs fn on `threads` threads (at least 1) and returns when all have returned. Not nested. */
+void hone_parallel(int threads, hone_parallel_fn fn, void *argument);
+
+/* Every thread of the running region must reach it. A team of one passes at once. */
+void hone_barrier(hone_team team);
+
+/* The part of [0, count) that `rank` owns when cut into pieces of `grain` (the last may be short):
+ * contiguous, in order, covering all. The pieces depend on the shape alone; only who computes a
+ * piece depends on the team, so results do not. */
+static inline void hone_split(hone_team team, size_t count, size_t grain, size_t *begin, size_t *end) {
+    size_t pieces = HONE_CEIL_DIV(count, grain);
+    size_t first = pieces * (size_t)team.rank / (size_t)team.size;
+    size_t last = pieces * ((size_t)team.rank + 1) / (size_t)team.size;
+    *begin = HONE_MIN(first * grain, count);
+    *end = HONE_MIN(last * grain, count);
+}
+
+#endif
