@@ -38,3 +38,7 @@ typedef struct hone_error {
     char message[1024]; /* one sentence, NUL-terminated; empty after success */
 } hone_error;
 
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,229 @@
+/* kernels: single-threaded functions over a range of rows. Layer above base.
+ *
+ * A kernel allocates nothing, cannot fail, asserts its shapes, reads and writes nothing past the
+ * ends (masked tails) and leaves rounding mode and flush flags as they were. Rows are independent:
+ * a row's result does not depend on which other rows are in the call, so any split gives the same
+ * bits. Where a function takes dtypes, each is HONE_F32 or HONE_BF16.
+ *
+ * The table is filled from kernels.def: each kernel's last variant whose CPU features are present.
+ * There is no global table and no initialisation: who needs kernels selects them once.
+ */
+#ifndef HONE_KERNELS_KERNELS_H
+#define HONE_KERNELS_KERNELS_H
+
+#include "base/dtype.h"
+#include "base/status.h"
+
+/* ---- matrices ---------------------------------------------------------------------------- */
+
+/* A row-major matrix that a kernel reads: dense or quantized. */
+typedef struct hone_matrix {
+    const void *data; /* [rows, cols]; for AFFINE4 the codes */
+    size_t rows, cols;
+    size_t row_bytes; /* from one row to the next */
+    hone_dtype dtype;
+    const void *scales, *biases; /* AFFINE4 only: [rows, cols/group], dense */
+    hone_dtype affine_dtype;     /* AFFINE4 only: type of scales and biases: F32, F16 or BF16 */
+    int group;                   /* AFFINE4 only: 32, 64 or 128 */
+} hone_matrix;
+
+/* A dense matrix with `cols` elements from row to row. */
+hone_matrix hone_matrix_dense(const void *data, hone_dtype dtype, size_t rows, size_t cols);
+
+/* Writes elements [col, col+count) of `row` as `out` (F32 or BF16, rounded to nearest even). */
+typedef void hone_unpack_fn(const hone_matrix *w, size_t row, size_t col, size_t count, hone_dtype out, void *dst);
+
+/* ---- matrix multiply -----------------------------------------------------------------------
+ * C[m, n] (+)= A[m, k] B[k, n] (+ A2[m, k2] B2[k2, n]), accumulated in float32.
+ *
+ * B is packed into panels of HONE_PANEL columns, zero-padded in n to a whole panel:
+ *   float32   [ceil(n/16)][k][16]
+ *   bfloat16  [ceil(n/16)][kp/2][16][2], kp = k rounded up to 32, zero-padded: two consecutive k side by side
+ * The second product is how a LoRA adapter joins its linear layer while the tile is in registers.
+ */
+#define HONE_PANEL 16
+#define HONE_PANEL_DEPTH 32 /* bfloat16 panels are padded to a multiple of this in k */
+
+/* Bytes of packed B for n columns and depth k in compute type F32 or BF16. */
+size_t hone_pack_bytes(hone_dtype compute, size_t n, size_t k);
+
+/* Packs columns [n0, n0+n) x depths [k0, k0+k) of B. `by_rows`: B[k][n] = w[n][k], a column of B is
+ * a row of w (y = x W^T); otherwise B[k][n] = w[k][n] (dx = dy W). Any dtype of w.
+ * `scale` multiplies every element (1 for none). `dst` is 64-byte aligned. */
+typedef void hone_pack_fn(const hone_matrix *w, bool by_rows, size_t n0, size_t n, size_t k0, size_t k, float scale,
+                          void *dst);
+
+typedef struct hone_gemm {
+    size_t m, n, k;
+    const void *a; /* [m, k] in the compute type */
+    size_t lda;    /* elements from row to row */
+    const void *b; /* packed */
+    size_t k2;     /* 0: no second product */
+    const void *a2;
+    size_t lda2;
+    const void *b2;
+    void *c;            /* [m, n] */
+    size_t ldc;         /* elements */
+    hone_dtype c_dtype; /* F32, or BF16 (rounded once at the end) */
+    bool accumulate;    /* C += instead of C =; F32 only */
+    const float *bias;  /* [n], added once; NULL for none */
+} hone_gemm;
+typedef void hone_gemm_fn(const hone_gemm *g);
+
+/* ---- element-wise and row-wise ----------------------------------------------------------- */
+
+/* y[r] = x[r] * rstd * gamma, rstd = 1/sqrt(mean(x^2) + eps). (Zhang and Sennrich, 2019.)
+ * rstd [rows] and copy [rows, hidden] (x in y's type) are written where not NULL. y may be NULL. */
+typedef struct hone_rms_norm_forward {
+    size_t rows, hidden;
+    const void *x; /* [rows, hidden], x_dtype */
+    hone_dtype x_dtype;
+    const float *gamma; /* [hidden] */
+    float eps;
+    void *y; /* [rows, hidden], y_dtype */
+    hone_dtype y_dtype;
+    float *rstd;
+    void *copy; /* y_dtype */
+} hone_rms_norm_forward;
+typedef void hone_rms_norm_forward_fn(const hone_rms_norm_forward *a);
+
+/* y = x * rstd * gamma with rstd given: rebuilds what the forward pass did not keep. */
+typedef struct hone_rms_norm_rebuild {
+    size_t rows, hidden;
+    const void *x;
+    hone_dtype x_dtype;
+    const float *gamma, *rstd;
+    void *y;
+    hone_dtype y_dtype;
+} hone_rms_norm_rebuild;
+typedef void hone_rms_norm_rebuild_fn(const hone_rms_norm_rebuild *a);
+
+/* dx (+)= rstd * (dy*gamma - x_hat * mean(dy*gamma*x_hat)), x_hat = x*rstd. dx is float32;
+ * dx_copy (copy_dtype, may be NULL) receives the resulting dx too. dgamma [hidden] (+=, one float32
+ * partial of the caller's, may be NULL) sums dy*x_hat over these rows in order. */
+typedef struct hone_rms_norm_backward {
+    size_t rows, hidden;
+    const void *dy;
+    hone_dtype dy_dtype;
+    const void *x;
+    hone_dtype x_dtype;
+    const float *gamma, *rstd;
+    float *dx;
+    bool accumulate;
+    void *dx_copy;
+    hone_dtype copy_dtype;
+    float *dgamma;
+} hone_rms_norm_backward;
+typedef void hone_rms_norm_backward_fn(const hone_rms_norm_backward *a);
+
+/* Rotates pairs by the angle of the row's position (Su et al., 2021). Half-split pairs (i, i+dim/2),
+ * interleaved pairs (2i, 2i+1). cos, sin: [positions, rope_dim/2]. Elements past rope_dim are copied. inverse
+ * rotates back (the backward pass). y may be x. */
+typedef struct hone_rope {
+    size_t rows, heads, head_dim, rope_dim; /* rope_dim even, <= head_dim */
+    const void *x;                          /* [rows, heads, head_dim] */
+    void *y;
+    size_t x_stride, y_stride; /* elements from row to row */
+    hone_dtype dtype;
+    const int32_t *positions; /* [rows] */
+    const float *cos, *sin;
+    bool interleaved, inverse;
+} hone_rope;
+typedef void hone_rope_fn(const hone_rope *a);
+
+/* h = silu(gate) * up over n elements; h may be gate or up. */
+typedef void hone_silu_mul_fn(size_t n, hone_dtype dtype, const void *gate, const void *up, void *h);
+
+/* dgate = dh*up*silu'(gate), dup = dh*silu(gate); h = silu(gate)*up again where h is not NULL.
+ * Outputs may be any of the inputs. */
+typedef void hone_silu_mul_backward_fn(size_t n, hone_dtype dtype, const void *dh, const void *gate, const void *up,
+                                       void *dgate, void *dup, void *h);
+
+/* One tile of online softmax (Milakov and Gimelshein, 2018; Dao et al., 2022) for each of `rows` rows of scores:
+ *   s = scale * scores[r, :valid[r]]; m' = max(m, max s); p = exp(s - m'); l = l*exp(m-m') + sum p
+ * writes p (p_dtype, zero from valid[r] to cols), m, l, and correction[r] = exp(m - m') for the accumulators. Start: m = -inf, l = 0.
+ * A row with valid 0 leaves m and l, writes zeros and correction 1. The sum is over unrounded p. */
+typedef struct hone_softmax_tile {
+    size_t rows, cols;
+    const float *scores; /* [rows, cols], stride lds */
+    size_t lds;
+    const size_t *valid; /* [rows] */
+    float scale;
+    void *p; /* [rows, cols], stride ldp; may be scores when p_dtype is F32 and ldp == lds */
+    size_t ldp;
+    hone_dtype p_dtype;
+    float *m, *l, *correction; /* [rows] */
+} hone_softmax_tile;
+typedef void hone_softmax_tile_fn(const hone_softmax_tile *a);
+
+/* p = exp(scale*s - lse) for the first valid[r] columns, zero after: softmax again from a kept lse.
+ * With dp: ds = p * (dp - delta[r]) * scale (p may be NULL then). Types: p and ds are out_dtype. */
+typedef struct hone_softmax_again {
+    size_t rows, cols;
+    const float *scores;
+    size_t lds;
+    const size_t *valid; /* [rows] */
+    float scale;
+    const float *lse; /* [rows] */
+    void *p;          /* [rows, cols], stride ldp */
+    const float *dp;  /* [rows, cols], stride lds; NULL: only p */
+    const float *delta;
+    void *ds; /* [rows, cols], stride ldp */
+    size_t ldp;
+    hone_dtype out_dtype;
+} hone_softmax_again;
+typedef void hone_softmax_again_fn(const hone_softmax_again *a);
+
+/* Cross-entropy over whole rows of logits. loss[r] = logsumexp(logits[r]) - logits[r, label], 0 for a label
+ * of HONE_IGNORE; lse[r] is written where not NULL. */
+#define HONE_IGNORE (-100)
+typedef void hone_cross_entropy_forward_fn(size_t rows, size_t vocab, const void *logits, hone_dtype dtype, size_t ld,
+                                           const int32_t *labels, float *loss, float *lse);
+/* dlogits[r] = (exp(logits - lse) - onehot(label)) * scale, zero for ignored rows. May be in place. */
+typedef void hone_cross_entropy_backward_fn(size_t rows, size_t vocab, const void *logits, void *dlogits,
+                                            hone_dtype dtype, size_t ld, const int32_t *labels, const float *lse,
+                                            float scale);
+
+/* y = a + b; y may be either. Each its own dtype. */
+typedef void hone_add_fn(size_t n, const void *a, hone_dtype a_dtype, const void *b, hone_dtype b_dtype, void *y,
+                         hone_dtype y_dtype);
+/* y = alpha * x (+ y when accumulate); converts between dtypes; y may be x when the dtypes agree. */
+typedef void hone_scale_fn(size_t n, float alpha, const void *x, hone_dtype x_dtype, void *y, hone_dtype y_dtype,
+                           bool accumulate);
+/* sum of a[i]*b[i], accumulated in float64 in an order that depends on n alone. */
+typedef double hone_dot_fn(size_t n, const void *a, hone_dtype a_dtype, const void *b, hone_dtype b_dtype);
+/* y[j, i] = x[i, j] for x [rows, cols] with strides in elements, same dtype. */
+typedef void hone_transpose_fn(size_t rows, size_t cols, const void *x, size_t ldx, void *y, size_t ldy,
+                               hone_dtype dtype);
+
+/* AdamW (Loshchilov and Hutter, 2019) with bias correction, as PyTorch: decay decoupled, eps outside the root. */
+typedef struct hone_adamw {
+    size_t n;
+    float *w, *m, *v; /* [n] weights and moments, updated */
+    const float *g;   /* [n] */
+    double lr, beta1, beta2, eps, weight_decay;
+    double correction1, correction2; /* 1 - beta^t */
+    float grad_scale;                /* multiplies g: clipping, accumulation */
+} hone_adamw;
+typedef void hone_adamw_fn(const hone_adamw *a);
+
+/* ---- the table --------------------------------------------------------------------------- */
+
+typedef struct hone_kernels {
+#define HONE_KERNEL_FIELD(name, type) type *name;
+#include "kernels/kernels_list.h"
+#undef HONE_KERNEL_FIELD
+    unsigned features;            /* those it was selected for */
+    const char *gemm_bf16_name;   /* variant in use, e.g. "amx": for reports */
+    const char *gemm_f32_name;
+    const char *vec_name;
+} hone_kernels;
+
+/* Fills the table for a set of HONE_CPU_* features (base/cpu.h). */
+void hone_kernels_select(unsigned features, hone_kernels *out);
+
+/* Every variant of every kernel that this machine can run: for tests. Index from 0; false past the end.
+ * The table holds the whole tier `tier_name`, selected with that tier's features. */
+bool hone_kernels_tier(size_t index, unsigned features, hone_kernels *out, const char **tier_name);
+
+#endif
