@@ -1,0 +1,16 @@
+# The program and the small tools.
+file(GLOB cli CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/cli/*.c)
+if(cli AND TARGET libhone_lab)
+    add_executable(hone ${cli})
+    target_include_directories(hone PRIVATE ${CMAKE_SOURCE_DIR}/cli)
+    target_link_libraries(hone PRIVATE libhone_lab PkgConfig::POPT PkgConfig::JANSSON)
+    target_compile_definitions(hone PRIVATE HONE_VERSION="${PROJECT_VERSION}")
+endif()
+
+file(GLOB tools CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tools/*.c)
+foreach(file ${tools})
+    get_filename_component(name ${file} NAME_WE)
+    add_executable(${name} ${file})
+    target_link_libraries(${name} PRIVATE PkgConfig::JANSSON)
+    set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tools)
+endforeach()
