@@ -1,0 +1,34 @@
+/* ops/internal: what the operations share among themselves. Layer ops; not for other layers. */
+#ifndef HONE_OPS_INTERNAL_H
+#define HONE_OPS_INTERNAL_H
+
+#include "ops/ops.h"
+
+/* Scratch of `bytes` for every thread of the team; returns the caller's own. Every thread calls it.
+ * NULL while planning. */
+static inline void *hone_ctx_scratch_each(hone_ctx *ctx, size_t bytes) {
+    size_t slice = HONE_CEIL_DIV(bytes, 64) * 64;
+    char *all = hone_arena_scratch(&ctx->arena, slice * (size_t)ctx->team.size);
+    return hone_ctx_planning(ctx) ? NULL : all + slice * (size_t)ctx->team.rank;
+}
+
+/* Bytes of an element of a dense type (F32, F16 or BF16). */
+static inline size_t hone_element_bytes(hone_dtype dtype) { return dtype == HONE_F32 ? 4 : 2; }
+
+/* Element `index` of a dense array. */
+static inline void *hone_element(void *data, hone_dtype dtype, size_t index) {
+    return (char *)data + index * hone_element_bytes(dtype);
+}
+static inline const void *hone_element_const(const void *data, hone_dtype dtype, size_t index) {
+    return (const char *)data + index * hone_element_bytes(dtype);
+}
+
+/* The matrix-multiply kernels of the context's compute type. */
+static inline hone_gemm_fn *hone_ctx_gemm(const hone_ctx *ctx) {
+    return ctx->compute == HONE_BF16 ? ctx->kernels->gemm_bf16 : ctx->kernels->gemm_f32;
+}
+static inline hone_pack_fn *hone_ctx_pack(const hone_ctx *ctx) {
+    return ctx->compute == HONE_BF16 ? ctx->kernels->pack_bf16 : ctx->kernels->pack_f32;
+}
+
+#endif
