@@ -18,7 +18,8 @@ void hone_buf_free(hone_buf *buf);
 hone_status hone_buf_append(hone_buf *buf, const void *data, size_t size, hone_error *err);
 hone_status hone_buf_append_str(hone_buf *buf, const char *text, hone_error *err);
 hone_status hone_buf_append_char(hone_buf *buf, char c, hone_error *err);
-hone_status hone_buf_printf(hone_buf *buf, hone_error *err, const char *format, ...) HONE_PRINTF(3, 4);
+hone_status hone_buf_printf(hone_buf *buf, hone_error *err, const char *format, ...)
+    HONE_PRINTF(3, 4);
 hone_status hone_buf_reserve(hone_buf *buf, size_t extra, hone_error *err);
 
 #endif

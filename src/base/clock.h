@@ -7,6 +7,6 @@
 double hone_clock_seconds(void);    /* monotonic */
 size_t hone_memory_peak_rss(void);  /* bytes, highest so far (VmHWM) */
 size_t hone_memory_rss(void);       /* bytes now */
-size_t hone_memory_available(void); /* bytes, MemAvailable, lowered by a cgroup's limit; 0 if unknown */
+size_t hone_memory_available(void); /* MemAvailable, lowered by a cgroup's limit; 0 if unknown */
 
 #endif

@@ -23,17 +23,19 @@ void hone_file_map_drop(const hone_file_map *map, size_t offset, size_t size);
 
 /* Writes beside (`path`.tmp.<pid>), fsyncs, renames over `path`, fsyncs the directory. On failure
  * the old file is untouched and nothing is left behind. */
-hone_status hone_file_write_atomic(const char *path, const void *data, size_t size, hone_error *err);
+hone_status hone_file_write_atomic(const char *path, const void *data, size_t size,
+                                   hone_error *err);
 
 /* The same in pieces: begin, append..., then commit or abandon (abandon after commit does nothing). */
 typedef struct hone_file_writer {
-    int fd; /* -1 when not open */
+    int fd;                 /* -1 when not open */
     char *path, *temporary; /* owned */
     size_t written;
 } hone_file_writer;
 
 hone_status hone_file_writer_begin(hone_file_writer *writer, const char *path, hone_error *err);
-hone_status hone_file_writer_append(hone_file_writer *writer, const void *data, size_t size, hone_error *err);
+hone_status hone_file_writer_append(hone_file_writer *writer, const void *data, size_t size,
+                                    hone_error *err);
 hone_status hone_file_writer_commit(hone_file_writer *writer, hone_error *err);
 void hone_file_writer_abandon(hone_file_writer *writer);
 

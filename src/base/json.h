@@ -11,7 +11,8 @@
 
 /* Parses `size` bytes; `name` stands in messages ("config.json: line 3, column 8: ...").
  * *out is a new reference. Anything after the value is an error. */
-hone_status hone_json_parse(const char *text, size_t size, const char *name, json_t **out, hone_error *err);
+hone_status hone_json_parse(const char *text, size_t size, const char *name, json_t **out,
+                            hone_error *err);
 
 /* Reads and parses a file of at most `limit` bytes. */
 hone_status hone_json_read(const char *path, size_t limit, json_t **out, hone_error *err);
@@ -21,13 +22,13 @@ hone_status hone_json_write(const char *path, const json_t *value, hone_error *e
 
 /* Members of `object` with a default when absent or null; another type than asked is an error that
  * names `name` and the key. Integers must lie in [low, high]. Strings are borrowed. */
-hone_status hone_json_get_int(const json_t *object, const char *key, const char *name, int64_t low, int64_t high,
-                              int64_t fallback, int64_t *out, hone_error *err);
-hone_status hone_json_get_number(const json_t *object, const char *key, const char *name, double fallback,
-                                 double *out, hone_error *err);
-hone_status hone_json_get_bool(const json_t *object, const char *key, const char *name, bool fallback, bool *out,
-                               hone_error *err);
-hone_status hone_json_get_string(const json_t *object, const char *key, const char *name, const char *fallback,
-                                 const char **out, hone_error *err);
+hone_status hone_json_get_int(const json_t *object, const char *key, const char *name, int64_t low,
+                              int64_t high, int64_t fallback, int64_t *out, hone_error *err);
+hone_status hone_json_get_number(const json_t *object, const char *key, const char *name,
+                                 double fallback, double *out, hone_error *err);
+hone_status hone_json_get_bool(const json_t *object, const char *key, const char *name,
+                               bool fallback, bool *out, hone_error *err);
+hone_status hone_json_get_string(const json_t *object, const char *key, const char *name,
+                                 const char *fallback, const char **out, hone_error *err);
 
 #endif

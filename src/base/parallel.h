@@ -27,7 +27,8 @@ void hone_barrier(hone_team team);
 /* The part of [0, count) that `rank` owns when cut into pieces of `grain` (the last may be short):
  * contiguous, in order, covering all. The pieces depend on the shape alone; only who computes a
  * piece depends on the team, so results do not. */
-static inline void hone_split(hone_team team, size_t count, size_t grain, size_t *begin, size_t *end) {
+static inline void hone_split(hone_team team, size_t count, size_t grain, size_t *begin,
+                              size_t *end) {
     size_t pieces = HONE_CEIL_DIV(count, grain);
     size_t first = pieces * (size_t)team.rank / (size_t)team.size;
     size_t last = pieces * ((size_t)team.rank + 1) / (size_t)team.size;

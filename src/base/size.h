@@ -24,13 +24,14 @@ static inline bool hone_size_mul(size_t a, size_t b, size_t *out) {
 /* Rounds up to a multiple of `align`, a power of two. */
 static inline bool hone_size_align(size_t a, size_t align, size_t *out) {
     size_t sum;
-    if (align == 0 || (align & (align - 1)) != 0 || !hone_size_add(a, align - 1, &sum)) return false;
+    if (align == 0 || (align & (align - 1)) != 0 || !hone_size_add(a, align - 1, &sum))
+        return false;
     *out = sum & ~(align - 1);
     return true;
 }
 
 #define HONE_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define HONE_MAX(a, b) ((a) > (b) ? (a) : (b))
-#define HONE_CEIL_DIV(a, b) (((a) + (b) - 1) / (b))
+#define HONE_CEIL_DIV(a, b) ((a) / (b) + ((a) % (b) != 0))
 
 #endif

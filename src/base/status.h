@@ -19,7 +19,8 @@
 #endif
 
 /* Fills *err (when not NULL) and returns `status`. A message too long is cut at the end. */
-hone_status hone_fail(hone_error *err, hone_status status, const char *format, ...) HONE_PRINTF(3, 4);
+hone_status hone_fail(hone_error *err, hone_status status, const char *format, ...)
+    HONE_PRINTF(3, 4);
 
 /* Puts "prefix: " before the message already in *err: adds where to what. Returns err's status. */
 hone_status hone_fail_prefix(hone_error *err, const char *format, ...) HONE_PRINTF(2, 3);
@@ -30,16 +31,16 @@ hone_status hone_fail_memory(hone_error *err, const char *what, size_t bytes);
 /* Fails with "path: strerror(errno)" and the advice that fits (missing, permission, full disk). */
 hone_status hone_fail_errno(hone_error *err, const char *doing, const char *path);
 
-#define HONE_TRY(call)                                                                              \
-    do {                                                                                            \
-        hone_status try_status_ = (call);                                                           \
-        if (try_status_ != HONE_OK) return try_status_;                                             \
+#define HONE_TRY(call)                                                                             \
+    do {                                                                                           \
+        hone_status try_status_ = (call);                                                          \
+        if (try_status_ != HONE_OK) return try_status_;                                            \
     } while (0)
 
-#define HONE_TRY_GOTO(status, label, call)                                                          \
-    do {                                                                                            \
-        (status) = (call);                                                                          \
-        if ((status) != HONE_OK) goto label;                                                        \
+#define HONE_TRY_GOTO(status, label, call)                                                         \
+    do {                                                                                           \
+        (status) = (call);                                                                         \
+        if ((status) != HONE_OK) goto label;                                                       \
     } while (0)
 
 #endif

@@ -15,15 +15,15 @@
 #define HONE_MAX_DIMS 4
 
 typedef struct hone_tensor {
-    const char *name;            /* as in the file; owned by the set */
-    hone_dtype dtype;            /* HONE_AFFINE4 never appears here: MLX's codes are `uint32` below */
-    bool is_uint32;              /* MLX codes: dtype is HONE_F32 for size's sake, values are words */
-    int dims;                    /* 0 .. HONE_MAX_DIMS */
-    size_t shape[HONE_MAX_DIMS]; /* slowest axis first, as NumPy and safetensors (GGUF's order reversed) */
-    const void *data;            /* in the mapping; aligned to the dtype's element only as the file has it */
+    const char *name; /* as in the file; owned by the set */
+    hone_dtype dtype; /* HONE_AFFINE4 never appears here: MLX's codes are `uint32` below */
+    bool is_uint32;   /* MLX codes: dtype is HONE_F32 for size's sake, values are words */
+    int dims;         /* 0 .. HONE_MAX_DIMS */
+    size_t shape[HONE_MAX_DIMS]; /* slowest axis first, as in NumPy (GGUF's order reversed) */
+    const void *data; /* in the mapping; aligned to the dtype's element only as the file has it */
     size_t bytes;
-    int file;                    /* index of the mapping, for hone_file_map_drop */
-    size_t offset;               /* bytes from the start of that file, for messages */
+    int file;      /* index of the mapping, for hone_file_map_drop */
+    size_t offset; /* bytes from the start of that file, for messages */
 } hone_tensor;
 
 typedef enum hone_format_kind { HONE_FORMAT_GGUF, HONE_FORMAT_SAFETENSORS } hone_format_kind;

@@ -31,7 +31,8 @@ typedef struct hone_matrix {
 hone_matrix hone_matrix_dense(const void *data, hone_dtype dtype, size_t rows, size_t cols);
 
 /* Writes elements [col, col+count) of `row` as `out` (F32 or BF16, rounded to nearest even). */
-typedef void hone_unpack_fn(const hone_matrix *w, size_t row, size_t col, size_t count, hone_dtype out, void *dst);
+typedef void hone_unpack_fn(const hone_matrix *w, size_t row, size_t col, size_t count,
+                            hone_dtype out, void *dst);
 
 /* ---- matrix multiply -----------------------------------------------------------------------
  * C[m, n] (+)= A[m, k] B[k, n] (+ A2[m, k2] B2[k2, n]), accumulated in float32.
@@ -50,8 +51,8 @@ size_t hone_pack_bytes(hone_dtype compute, size_t n, size_t k);
 /* Packs columns [n0, n0+n) x depths [k0, k0+k) of B. `by_rows`: B[k][n] = w[n][k], a column of B is
  * a row of w (y = x W^T); otherwise B[k][n] = w[k][n] (dx = dy W). Any dtype of w.
  * `scale` multiplies every element (1 for none). `dst` is 64-byte aligned. */
-typedef void hone_pack_fn(const hone_matrix *w, bool by_rows, size_t n0, size_t n, size_t k0, size_t k, float scale,
-                          void *dst);
+typedef void hone_pack_fn(const hone_matrix *w, bool by_rows, size_t n0, size_t n, size_t k0,
+                          size_t k, float scale, void *dst);
 
 typedef struct hone_gemm {
     size_t m, n, k;
@@ -132,16 +133,18 @@ typedef struct hone_rope {
 typedef void hone_rope_fn(const hone_rope *a);
 
 /* h = silu(gate) * up over n elements; h may be gate or up. */
-typedef void hone_silu_mul_fn(size_t n, hone_dtype dtype, const void *gate, const void *up, void *h);
+typedef void hone_silu_mul_fn(size_t n, hone_dtype dtype, const void *gate, const void *up,
+                              void *h);
 
 /* dgate = dh*up*silu'(gate), dup = dh*silu(gate); h = silu(gate)*up again where h is not NULL.
  * Outputs may be any of the inputs. */
-typedef void hone_silu_mul_backward_fn(size_t n, hone_dtype dtype, const void *dh, const void *gate, const void *up,
-                                       void *dgate, void *dup, void *h);
+typedef void hone_silu_mul_backward_fn(size_t n, hone_dtype dtype, const void *dh, const void *gate,
+                                       const void *up, void *dgate, void *dup, void *h);
 
 /* One tile of online softmax (Milakov and Gimelshein, 2018; Dao et al., 2022) for each of `rows` rows of scores:
  *   s = scale * scores[r, :valid[r]]; m' = max(m, max s); p = exp(s - m'); l = l*exp(m-m') + sum p
- * writes p (p_dtype, zero from valid[r] to cols), m, l, and correction[r] = exp(m - m') for the accumulators. Start: m = -inf, l = 0.
+ * writes p (p_dtype, zero from valid[r] to cols), m, l, and correction[r] = exp(m - m') for the
+ * accumulators. Start: m = -inf, l = 0.
  * A row with valid 0 leaves m and l, writes zeros and correction 1. The sum is over unrounded p. */
 typedef struct hone_softmax_tile {
     size_t rows, cols;
@@ -177,24 +180,26 @@ typedef void hone_softmax_again_fn(const hone_softmax_again *a);
 /* Cross-entropy over whole rows of logits. loss[r] = logsumexp(logits[r]) - logits[r, label], 0 for a label
  * of HONE_IGNORE; lse[r] is written where not NULL. */
 #define HONE_IGNORE (-100)
-typedef void hone_cross_entropy_forward_fn(size_t rows, size_t vocab, const void *logits, hone_dtype dtype, size_t ld,
-                                           const int32_t *labels, float *loss, float *lse);
+typedef void hone_cross_entropy_forward_fn(size_t rows, size_t vocab, const void *logits,
+                                           hone_dtype dtype, size_t ld, const int32_t *labels,
+                                           float *loss, float *lse);
 /* dlogits[r] = (exp(logits - lse) - onehot(label)) * scale, zero for ignored rows. May be in place. */
-typedef void hone_cross_entropy_backward_fn(size_t rows, size_t vocab, const void *logits, void *dlogits,
-                                            hone_dtype dtype, size_t ld, const int32_t *labels, const float *lse,
-                                            float scale);
+typedef void hone_cross_entropy_backward_fn(size_t rows, size_t vocab, const void *logits,
+                                            void *dlogits, hone_dtype dtype, size_t ld,
+                                            const int32_t *labels, const float *lse, float scale);
 
 /* y = a + b; y may be either. Each its own dtype. */
-typedef void hone_add_fn(size_t n, const void *a, hone_dtype a_dtype, const void *b, hone_dtype b_dtype, void *y,
-                         hone_dtype y_dtype);
+typedef void hone_add_fn(size_t n, const void *a, hone_dtype a_dtype, const void *b,
+                         hone_dtype b_dtype, void *y, hone_dtype y_dtype);
 /* y = alpha * x (+ y when accumulate); converts between dtypes; y may be x when the dtypes agree. */
-typedef void hone_scale_fn(size_t n, float alpha, const void *x, hone_dtype x_dtype, void *y, hone_dtype y_dtype,
-                           bool accumulate);
+typedef void hone_scale_fn(size_t n, float alpha, const void *x, hone_dtype x_dtype, void *y,
+                           hone_dtype y_dtype, bool accumulate);
 /* sum of a[i]*b[i], accumulated in float64 in an order that depends on n alone. */
-typedef double hone_dot_fn(size_t n, const void *a, hone_dtype a_dtype, const void *b, hone_dtype b_dtype);
+typedef double hone_dot_fn(size_t n, const void *a, hone_dtype a_dtype, const void *b,
+                           hone_dtype b_dtype);
 /* y[j, i] = x[i, j] for x [rows, cols] with strides in elements, same dtype. */
-typedef void hone_transpose_fn(size_t rows, size_t cols, const void *x, size_t ldx, void *y, size_t ldy,
-                               hone_dtype dtype);
+typedef void hone_transpose_fn(size_t rows, size_t cols, const void *x, size_t ldx, void *y,
+                               size_t ldy, hone_dtype dtype);
 
 /* AdamW (Loshchilov and Hutter, 2019) with bias correction, as PyTorch: decay decoupled, eps outside the root. */
 typedef struct hone_adamw {
@@ -213,8 +218,8 @@ typedef struct hone_kernels {
 #define HONE_KERNEL_FIELD(name, type) type *name;
 #include "kernels/kernels_list.h"
 #undef HONE_KERNEL_FIELD
-    unsigned features;            /* those it was selected for */
-    const char *gemm_bf16_name;   /* variant in use, e.g. "amx": for reports */
+    unsigned features;          /* those it was selected for */
+    const char *gemm_bf16_name; /* variant in use, e.g. "amx": for reports */
     const char *gemm_f32_name;
     const char *vec_name;
 } hone_kernels;

@@ -27,7 +27,9 @@ typedef struct hone_ctx {
     hone_arena arena;
 } hone_ctx;
 
-static inline bool hone_ctx_planning(const hone_ctx *ctx) { return hone_arena_planning(&ctx->arena); }
+static inline bool hone_ctx_planning(const hone_ctx *ctx) {
+    return hone_arena_planning(&ctx->arena);
+}
 
 /* What forward leaves for backward: pointers into the saved end, meaning private to the set. */
 typedef struct hone_saved {
@@ -71,11 +73,11 @@ typedef struct hone_lora {
 } hone_lora;
 
 typedef struct hone_linear {
-    hone_matrix weight;  /* [out, in] */
-    const float *bias;   /* [out] or NULL */
-    hone_lora lora;      /* rank 0: none */
-    float *dweight;      /* [out, in] gradient, +=; NULL when frozen */
-    float *dbias;        /* [out], += ; NULL when frozen */
+    hone_matrix weight; /* [out, in] */
+    const float *bias;  /* [out] or NULL */
+    hone_lora lora;     /* rank 0: none */
+    float *dweight;     /* [out, in] gradient, +=; NULL when frozen */
+    float *dbias;       /* [out], += ; NULL when frozen */
 } hone_linear;
 
 typedef struct hone_rms_norm_args {
@@ -87,9 +89,9 @@ typedef struct hone_rms_norm_args {
     /* backward only */
     const void *dy; /* [rows, hidden], dy_dtype */
     hone_dtype dy_dtype;
-    float *dx;       /* [rows, hidden], += */
-    void *dx_copy;   /* [rows, hidden], compute type: dx after the addition; NULL if not wanted */
-    float *dgamma;   /* [hidden], +=; NULL when frozen */
+    float *dx;     /* [rows, hidden], += */
+    void *dx_copy; /* [rows, hidden], compute type: dx after the addition; NULL if not wanted */
+    float *dgamma; /* [hidden], +=; NULL when frozen */
 } hone_rms_norm_args;
 
 typedef struct hone_rope_args {
@@ -106,7 +108,7 @@ typedef struct hone_swiglu_args {
     size_t rows;
     const hone_linear *gate, *up; /* [ffn, hidden] each */
     const void *x;                /* [rows, hidden], compute type */
-    void *h;                      /* [rows, ffn], compute type. Backward: where h is to be rebuilt, NULL if not wanted */
+    void *h; /* [rows, ffn], compute type. Backward: where h is to be rebuilt, NULL if not wanted */
     /* backward only */
     const void *dh; /* [rows, ffn], compute type; NOT preserved */
     float *dx;      /* [rows, hidden]; NULL if not wanted */
@@ -151,20 +153,20 @@ typedef struct hone_attention_args {
     size_t rope_dim;
     bool interleaved;
     /* backward only */
-    const void *d_o; /* [q_rows, heads, head_dim], compute type */
+    const void *d_o;    /* [q_rows, heads, head_dim], compute type */
     void *dq, *dk, *dv; /* gradients of the unrotated q, k and of v, compute type. */
 } hone_attention_args;
 
 /* Cross-entropy of logits with labels; HONE_IGNORE rows count for nothing. */
 typedef struct hone_cross_entropy_args {
     size_t rows, vocab;
-    void *logits;          /* [rows, vocab], logits_dtype. Backward: fused overwrites it with dlogits */
+    void *logits; /* [rows, vocab], logits_dtype. Backward: fused overwrites it with dlogits */
     hone_dtype logits_dtype;
     const int32_t *labels; /* [rows] */
     float *loss;           /* [rows], 0 where ignored */
     /* backward only */
     float scale;   /* d(total)/d(loss[r]): 1/number of labels for a mean */
-    void *dlogits; /* [rows, vocab] logits_dtype: the set returns where it wrote: may be == logits */
+    void *dlogits; /* [rows, vocab] logits_dtype; set by the op: where it wrote, may be logits */
 } hone_cross_entropy_args;
 
 /* The fused linear form: loss of softmax(x W^T), its gradient to x in the same call, and never all logits. */
@@ -184,25 +186,38 @@ typedef struct hone_op_set {
     const char *name; /* "fused", "naive", ... */
 
     /* What the model has to keep for this set's backward. */
-    bool keeps_residual; /* rms_norm backward reads args.x again: every residual add needs a buffer of its own */
-    bool keeps_normed;   /* linear backward reads its x again: normed tensors and h stay; else they are rebuilt */
+    /* rms_norm backward reads args.x again: every residual add needs a buffer of its own */
+    bool keeps_residual;
+    /* linear backward reads its x again: normed tensors and h stay; else they are rebuilt */
+    bool keeps_normed;
 
     void (*rms_norm_forward)(hone_ctx *ctx, const hone_rms_norm_args *args, hone_saved *saved);
-    void (*rms_norm_backward)(hone_ctx *ctx, const hone_rms_norm_args *args, const hone_saved *saved);
+    void (*rms_norm_backward)(hone_ctx *ctx, const hone_rms_norm_args *args,
+                              const hone_saved *saved);
     void (*rope_embeddings_forward)(hone_ctx *ctx, const hone_rope_args *args, hone_saved *saved);
-    void (*rope_embeddings_backward)(hone_ctx *ctx, const hone_rope_args *args, const hone_saved *saved);
-    void (*swiglu_activation_forward)(hone_ctx *ctx, const hone_swiglu_args *args, hone_saved *saved);
-    void (*swiglu_activation_backward)(hone_ctx *ctx, const hone_swiglu_args *args, const hone_saved *saved);
-    void (*cross_entropy_loss_forward)(hone_ctx *ctx, const hone_cross_entropy_args *args, hone_saved *saved);
-    void (*cross_entropy_loss_backward)(hone_ctx *ctx, const hone_cross_entropy_args *args, const hone_saved *saved);
-    void (*lora_linear_forward)(hone_ctx *ctx, const hone_lora_linear_args *args, hone_saved *saved);
-    void (*lora_linear_backward)(hone_ctx *ctx, const hone_lora_linear_args *args, const hone_saved *saved);
-    void (*attention_with_rope_forward)(hone_ctx *ctx, const hone_attention_args *args, hone_saved *saved);
-    void (*attention_with_rope_backward)(hone_ctx *ctx, const hone_attention_args *args, const hone_saved *saved);
+    void (*rope_embeddings_backward)(hone_ctx *ctx, const hone_rope_args *args,
+                                     const hone_saved *saved);
+    void (*swiglu_activation_forward)(hone_ctx *ctx, const hone_swiglu_args *args,
+                                      hone_saved *saved);
+    void (*swiglu_activation_backward)(hone_ctx *ctx, const hone_swiglu_args *args,
+                                       const hone_saved *saved);
+    void (*cross_entropy_loss_forward)(hone_ctx *ctx, const hone_cross_entropy_args *args,
+                                       hone_saved *saved);
+    void (*cross_entropy_loss_backward)(hone_ctx *ctx, const hone_cross_entropy_args *args,
+                                        const hone_saved *saved);
+    void (*lora_linear_forward)(hone_ctx *ctx, const hone_lora_linear_args *args,
+                                hone_saved *saved);
+    void (*lora_linear_backward)(hone_ctx *ctx, const hone_lora_linear_args *args,
+                                 const hone_saved *saved);
+    void (*attention_with_rope_forward)(hone_ctx *ctx, const hone_attention_args *args,
+                                        hone_saved *saved);
+    void (*attention_with_rope_backward)(hone_ctx *ctx, const hone_attention_args *args,
+                                         const hone_saved *saved);
 
     /* Composites; where NULL the model composes the plain ops. */
     void (*linear_cross_entropy)(hone_ctx *ctx, const hone_linear_cross_entropy_args *args);
-    void (*rms_norm_rebuild)(hone_ctx *ctx, const hone_rms_norm_args *args, const hone_saved *saved); /* writes y again */
+    void (*rms_norm_rebuild)(hone_ctx *ctx, const hone_rms_norm_args *args,
+                             const hone_saved *saved); /* writes y again */
 } hone_op_set;
 
 /* `saved` may be NULL in a forward call whose backward will not run (generation, evaluation): nothing is kept then. */
@@ -215,14 +230,17 @@ const hone_op_set *hone_op_set_find(const char *name);
 /* ---- what a model needs beside the six (the same for every set) ---------------------------------- */
 
 /* y[r] = table[ids[r]], float32 [rows, hidden]. */
-void hone_embedding_forward(hone_ctx *ctx, const hone_matrix *table, const int32_t *ids, size_t rows, float *y);
+void hone_embedding_forward(hone_ctx *ctx, const hone_matrix *table, const int32_t *ids,
+                            size_t rows, float *y);
 /* dtable[ids[r]] += dy[r], rows in order. */
-void hone_embedding_backward(hone_ctx *ctx, const int32_t *ids, size_t rows, size_t hidden, const float *dy,
-                             float *dtable);
+void hone_embedding_backward(hone_ctx *ctx, const int32_t *ids, size_t rows, size_t hidden,
+                             const float *dy, float *dtable);
 /* y = a + b over n elements; float32 a and y, b of b_dtype. y may be a. */
-void hone_residual_add(hone_ctx *ctx, size_t n, const float *a, const void *b, hone_dtype b_dtype, float *y);
+void hone_residual_add(hone_ctx *ctx, size_t n, const float *a, const void *b, hone_dtype b_dtype,
+                       float *y);
 /* y = x converted, n elements. */
-void hone_convert(hone_ctx *ctx, size_t n, const void *x, hone_dtype x_dtype, void *y, hone_dtype y_dtype);
+void hone_convert(hone_ctx *ctx, size_t n, const void *x, hone_dtype x_dtype, void *y,
+                  hone_dtype y_dtype);
 /* One AdamW step over one tensor, split over the team. */
 void hone_adamw_step(hone_ctx *ctx, const hone_adamw *args);
 /* Sum of squares in float64, in an order that depends on n alone; every thread returns it. */

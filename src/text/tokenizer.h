@@ -18,8 +18,8 @@ void hone_tokenizer_free(hone_tokenizer **tokenizer);
 /* Encodes `size` bytes of text (NUL allowed; ill-formed UTF-8 becomes U+FFFD). `add_special`: what the model's
  * post-processor adds (BOS for Llama). Special tokens written in the text are recognised.
  * *ids is malloc'ed, the caller frees. Time is O(n log n), also for "a" x 10^6. */
-hone_status hone_tokenizer_encode(const hone_tokenizer *tokenizer, const char *text, size_t size, bool add_special,
-                                  int32_t **ids, size_t *count, hone_error *err);
+hone_status hone_tokenizer_encode(const hone_tokenizer *tokenizer, const char *text, size_t size,
+                                  bool add_special, int32_t **ids, size_t *count, hone_error *err);
 
 /* Decodes as Hugging Face's decode(skip_special_tokens=..., clean_up_tokenization_spaces=False). *text is
  * malloc'ed and NUL-terminated, *size its length; ids out of range are HONE_ERR_USAGE. Bytes that
@@ -32,7 +32,8 @@ int32_t hone_tokenizer_bos(const hone_tokenizer *tokenizer);   /* -1 when there 
 int32_t hone_tokenizer_eos(const hone_tokenizer *tokenizer);   /* -1 when there is none */
 int32_t hone_tokenizer_pad(const hone_tokenizer *tokenizer);   /* -1 when there is none */
 bool hone_tokenizer_is_special(const hone_tokenizer *tokenizer, int32_t id);
-int32_t hone_tokenizer_id_of(const hone_tokenizer *tokenizer, const char *token); /* -1 when absent */
+int32_t hone_tokenizer_id_of(const hone_tokenizer *tokenizer,
+                             const char *token); /* -1 when absent */
 
 /* The model's chat template source, NULL when it has none. Owned by the tokenizer. */
 const char *hone_tokenizer_chat_template(const hone_tokenizer *tokenizer);
