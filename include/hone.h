@@ -38,6 +38,234 @@ typedef struct hone_error {
     char message[1024]; /* one sentence, NUL-terminated; empty after success */
 } hone_error;
 
+/* ---- models --------------------------------------------------------------------------------- */
+
+/* An opened model: weights (kept as they are on disk, memory-mapped), tokenizer, chat template, adapter.
+ * Several may be open at once; one model serves one call at a time. */
+typedef struct hone_model hone_model;
+
+typedef enum hone_compute {
+    HONE_COMPUTE_AUTO, /* bfloat16 where the CPU multiplies it natively, else float32 */
+    HONE_COMPUTE_F32,  /* float32 throughout: agrees with PyTorch's float32 */
+    HONE_COMPUTE_BF16  /* multiplies in bfloat16, accumulates in float32 */
+} hone_compute;
+
+typedef struct hone_model_options {
+    int threads;          /* 0: all processors this process may use */
+    hone_compute compute;
+    const char *ops;      /* the set of operations: "fused" (NULL: the same) or "naive" */
+} hone_model_options;
+
+typedef struct hone_model_info {
+    const char *path, *name, *architecture; /* owned by the model */
+    const char *precision;                  /* of most of the weights: "q4_1", "bf16", ... */
+    int layers, hidden, ffn, heads, kv_heads, head_dim, vocab, max_positions;
+    bool tied_head;            /* the output head is the embedding */
+    uint64_t parameters;       /* tied weights counted once */
+    uint64_t weight_bytes;     /* as stored */
+    int threads;
+    const char *compute;       /* "f32" or "bf16" */
+    const char *ops;           /* "fused", "naive" */
+    const char *kernels;       /* e.g. "AVX-512 BF16" */
+} hone_model_info;
+
+/* Opens a .gguf file, a .safetensors file beside its config.json, or a Hugging Face folder. `options` may
+ * be NULL. *out is owned by the caller. */
+hone_status hone_model_open(const char *path, const hone_model_options *options, hone_model **out, hone_error *err);
+void hone_model_free(hone_model **model);
+void hone_model_get_info(const hone_model *model, hone_model_info *info);
+
+/* Puts an mlx-lm adapter folder (adapter_config.json, adapters.safetensors) on the model. */
+hone_status hone_model_load_adapter(hone_model *model, const char *folder, hone_error *err);
+
+/* ---- text --------------------------------------------------------------------------------------- */
+
+/* Frees what the functions below return in ** arguments. */
+void hone_free(void *pointer);
+
+/* Token ids of `size` bytes of text; add_special: with those the model's tokenizer puts around a text. */
+hone_status hone_tokenize(const hone_model *model, const char *text, size_t size, bool add_special, int32_t **ids,
+                          size_t *count, hone_error *err);
+
+/* Text of token ids; NUL-terminated, *size bytes. */
+hone_status hone_detokenize(const hone_model *model, const int32_t *ids, size_t count, bool skip_special, char **text,
+                            size_t *size, hone_error *err);
+
+/* Renders a JSON array of {"role", "content"} messages with the model's chat template. */
+hone_status hone_render_chat(const hone_model *model, const char *messages_json, bool add_generation_prompt,
+                             char **text, size_t *size, hone_error *err);
+
+/* ---- generation --------------------------------------------------------------------------------- */
+
+typedef struct hone_generate_options {
+    int max_tokens;      /* 0: 100 */
+    double temperature;  /* 0: greedy */
+    double top_p, min_p; /* 0: off */
+    int top_k;           /* 0: off */
+    uint64_t seed;
+    bool ignore_eos;     /* go on after the end-of-sequence token */
+    bool no_cache;       /* run the whole sequence again for every token: slow, for comparison */
+    /* Called with each piece of text as it becomes whole UTF-8; returning false stops. May be NULL. */
+    bool (*on_text)(void *user, const char *text, size_t size);
+    void *user;
+} hone_generate_options;
+
+typedef struct hone_generate_result {
+    int32_t *ids; /* new tokens [count], the end-of-sequence token included; hone_free */
+    size_t count;
+    size_t prompt_count;
+    double prompt_seconds, generation_seconds;
+} hone_generate_result;
+
+/* Continues `ids`. result->ids is to be freed by the caller. */
+hone_status hone_generate(hone_model *model, const int32_t *ids, size_t count, const hone_generate_options *options,
+                          hone_generate_result *result, hone_error *err);
+
+/* Logits after the last of `ids`, float32 [vocab], hone_free; and, where nll is not NULL, the negative
+ * log-likelihood of each following token, float32 [count - 1] into the caller's array. */
+hone_status hone_logits(hone_model *model, const int32_t *ids, size_t count, float **logits, float *nll,
+                        hone_error *err);
+
+/* ---- training ----------------------------------------------------------------------------------- */
+
+typedef enum hone_fine_tune { HONE_FINE_TUNE_LORA, HONE_FINE_TUNE_FULL } hone_fine_tune;
+
+typedef enum hone_packing {
+    HONE_PACKING_NONE,    /* a row per sample, padded to the longest; padding is never trained on */
+    HONE_PACKING_ISOLATE, /* exactly batch_size x max_seq_length tokens a step; samples do not see each other */
+    HONE_PACKING_CONCAT   /* the same, one stream of text cut into rows: attention crosses samples */
+} hone_packing;
+
+/* Names and defaults follow mlx_lm.lora where they mean the same. Start from hone_train_defaults(). */
+typedef struct hone_train_options {
+    const char *data;         /* folder with train.jsonl (and valid.jsonl, test.jsonl), or one .jsonl file */
+    const char *adapter_path; /* folder to write: adapter, or whole model after full fine-tuning; NULL: nothing is written */
+    hone_fine_tune fine_tune_type;
+    int num_layers;               /* LoRA on the last so many blocks; -1: all */
+    int lora_rank;                /* 8 */
+    double lora_scale;            /* 20: y += scale * (x A) B */
+    const char *const *lora_keys; /* e.g. "self_attn.q_proj"; NULL: every linear layer of the block */
+    size_t lora_key_count;
+    const char *resume_adapter_file; /* start from this adapters.safetensors; NULL: a fresh adapter */
+    hone_packing packing;
+    bool mask_prompt; /* train on assistant turns (or completions) only */
+    int iters, batch_size, max_seq_length, grad_accumulation_steps;
+    int steps_per_report, steps_per_eval, val_batches, save_every; /* 0: never; val_batches -1: all */
+    double learning_rate, beta1, beta2, eps, weight_decay;
+    uint64_t seed;
+    bool test; /* after training, the loss over test.jsonl */
+} hone_train_options;
+
+hone_train_options hone_train_defaults(void);
+
+typedef enum hone_train_event_kind {
+    HONE_TRAIN_START,      /* data read, memory planned, before the first step */
+    HONE_TRAIN_STEP,       /* after every optimizer step */
+    HONE_TRAIN_VALIDATION, /* `loss`, `seconds` */
+    HONE_TRAIN_TEST,       /* `loss`, `seconds` */
+    HONE_TRAIN_SAVED       /* `path` */
+} hone_train_event_kind;
+
+typedef struct hone_train_event {
+    hone_train_event_kind kind;
+    int iter, iters;            /* steps done, steps to do */
+    double loss;                /* mean over the trained tokens of the step */
+    double grad_norm;           /* before the update */
+    double learning_rate;
+    double seconds;             /* of this step, validation or test */
+    uint64_t tokens;            /* processed in this step, padding not counted */
+    uint64_t trained_tokens;    /* with a label, since the start */
+    uint64_t trainable, parameters; /* START */
+    uint64_t samples, skipped;  /* START: rows of train.jsonl that are used, that were too short to train on */
+    uint64_t truncated;         /* START: rows cut to max_seq_length */
+    uint64_t arena_bytes;       /* START: activations and scratch, planned */
+    size_t peak_rss;            /* bytes, whole process, so far */
+    const char *path;           /* SAVED */
+} hone_train_event;
+
+typedef struct hone_train_callbacks {
+    /* Returning false stops after this step, with everything saved (HONE_ERR_INTERRUPTED). NULL: none. */
+    bool (*on_event)(void *user, const hone_train_event *event);
+    /* Called before each step; returning false stops in the same way. NULL: none. */
+    bool (*before_step)(void *user, int iter);
+    void *user;
+} hone_train_callbacks;
+
+typedef struct hone_train_result {
+    int iters;
+    double final_loss;
+    double tokens_per_sec_median; /* over the steps, the first two left out where there are more than four */
+    size_t peak_rss;
+} hone_train_result;
+
+/* Fine-tunes. The model keeps the adapter (or the trained weights) afterwards. `callbacks` and `result` may be
+ * NULL. */
+hone_status hone_train(hone_model *model, const hone_train_options *options, const hone_train_callbacks *callbacks,
+                       hone_train_result *result, hone_error *err);
+
+/* ---- this machine ------------------------------------------------------------------------------- */
+
+typedef struct hone_machine_info {
+    const char *version; /* of hone */
+    const char *cpu;     /* model name */
+    const char *tier;    /* kernels in use: "scalar", "AVX2", "AVX-512", "AVX-512 BF16", "AMX BF16", ... */
+    const char *gemm_f32, *gemm_bf16, *vectors; /* variants in use */
+    const char *compiler;
+    int threads;
+    size_t memory_available, l2_bytes, last_level_bytes;
+} hone_machine_info;
+
+/* Strings are static. Fails when HONE_CPU names no tier. */
+hone_status hone_machine_get_info(hone_machine_info *info, hone_error *err);
+
+/* The models of the evaluation's table and where they are. */
+typedef struct hone_known_model {
+    const char *name;       /* as the report shows it, e.g. "SmolLM2-135M-Instruct 4-bit" */
+    const char *hub;        /* repository on the hub, NULL if it comes another way */
+    const char *size;       /* "135M" */
+    char *path;             /* where it is on this machine; NULL when it is not here */
+} hone_known_model;
+
+/* *models [*count], to be freed with hone_known_models_free. Looks in $HONE_HOME/models and the hub's cache. */
+hone_status hone_known_models(hone_known_model **models, size_t *count, hone_error *err);
+void hone_known_models_free(hone_known_model **models, size_t count);
+
+/* ---- evaluation (libhone_lab) ------------------------------------------------------------------- */
+
+typedef struct hone_eval_options {
+    bool micro, macro;          /* both false: both */
+    const char *const *models;  /* paths to evaluate on; NULL: every known model that is here */
+    size_t model_count;
+    const char *data;           /* folder with train.jsonl; NULL: $HONE_HOME/data/wordnet */
+    int steps;                  /* of macro fine-tuning for each set; 0: 12 */
+    int trials;                 /* interleaved micro pairs; 0: 7; at least 5 */
+    int batch_size, seq_len;    /* of macro; 0: 4 and 256 */
+    uint64_t seed;
+    const char *worker;         /* path of the `hone` program that runs one training; required for macro */
+    /* One line of the running report (UTF-8, no newline) as it becomes known; returning false stops and marks the
+     * rest as not tested. NULL: none. */
+    bool (*on_line)(void *user, const char *line);
+    /* What is running now and how far it is, 0..1: for a progress bar. NULL: none. */
+    void (*on_progress)(void *user, const char *what, double fraction);
+    void *user;
+} hone_eval_options;
+
+typedef struct hone_eval_report hone_eval_report;
+
+/* Level 1: each kernel against the naive baseline. Level 2: real models really fine-tuned with both. *out is
+ * owned by the caller and exists, as far as it got, also after HONE_ERR_INTERRUPTED. */
+hone_status hone_eval(const hone_eval_options *options, hone_eval_report **out, hone_error *err);
+void hone_eval_report_free(hone_eval_report **report);
+
+typedef struct hone_eval_score {
+    bool valid;                   /* false: a kernel was wrong; overall is 0 */
+    double micro, macro, overall; /* NaN where not measured */
+} hone_eval_score;
+hone_eval_score hone_eval_report_score(const hone_eval_report *report);
+
+/* The report as JSON (docs/evaluation.md gives the schema), written atomically. */
+hone_status hone_eval_report_write_json(const hone_eval_report *report, const char *path, hone_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,41 @@
+/* model/pass: one pass of a batch through a model, forward and backward, inside a parallel region. */
+#ifndef HONE_MODEL_PASS_H
+#define HONE_MODEL_PASS_H
+
+#include "model/model.h"
+
+/* Rows of tokens. labels[r] is the token that row r should predict, or HONE_IGNORE. */
+typedef struct hone_batch {
+    size_t rows;
+    int32_t *ids, *labels, *positions; /* [rows] */
+    hone_segment *segments;            /* [segment_count] */
+    size_t segment_count;
+    size_t label_count; /* rows with a label */
+} hone_batch;
+
+/* What forward leaves for backward, per thread: see pass.c. hone_pass_tape_bytes each. */
+typedef struct hone_tape hone_tape;
+
+typedef struct hone_pass {
+    const hone_model *model;
+    const hone_batch *batch;
+    hone_tape **tapes;    /* [team size], made by hone_pass_open */
+    int tape_count;
+    float *losses;        /* [rows], 0 where there is no label */
+    bool backward;        /* gradients are added to the model's d* fields */
+    bool checkpoint;      /* keep only the blocks' inputs, run each block again in backward */
+    float scale;          /* of each label's loss in the gradient: 1/labels for a mean */
+    float *logits;        /* [vocab] of the last row, float32; NULL if not wanted. Forward only */
+} hone_pass;
+
+/* Allocates the tapes for `threads` threads. */
+hone_status hone_pass_open(hone_pass *pass, const hone_model *model, int threads, hone_error *err);
+void hone_pass_close(hone_pass *pass);
+
+/* Every thread of the team calls it. In a planning context nothing is touched but the arena's counters. */
+void hone_pass_run(hone_ctx *ctx, const hone_pass *pass);
+
+/* Peak arena bytes of hone_pass_run for this batch's shape (contents are not read). */
+size_t hone_pass_plan(const hone_pass *pass, int threads);
+
+#endif
