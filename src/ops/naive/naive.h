@@ -1,4 +1,5 @@
-/* ops/naive: the baseline set: each primitive its own pass, as an eager framework does it. Declarations for set.c. */
+/* ops/naive: the baseline set: each primitive its own pass, as an eager framework does it.
+ * Declarations for set.c. */
 #ifndef HONE_OPS_NAIVE_H
 #define HONE_OPS_NAIVE_H
 
@@ -9,12 +10,18 @@ void hone_naive_rms_norm_backward(hone_ctx *ctx, const hone_rms_norm_args *args,
 void hone_naive_rope_embeddings_forward(hone_ctx *ctx, const hone_rope_args *args, hone_saved *saved);
 void hone_naive_rope_embeddings_backward(hone_ctx *ctx, const hone_rope_args *args, const hone_saved *saved);
 void hone_naive_swiglu_activation_forward(hone_ctx *ctx, const hone_swiglu_args *args, hone_saved *saved);
-void hone_naive_swiglu_activation_backward(hone_ctx *ctx, const hone_swiglu_args *args, const hone_saved *saved);
-void hone_naive_cross_entropy_loss_forward(hone_ctx *ctx, const hone_cross_entropy_args *args, hone_saved *saved);
-void hone_naive_cross_entropy_loss_backward(hone_ctx *ctx, const hone_cross_entropy_args *args, const hone_saved *saved);
+void hone_naive_swiglu_activation_backward(hone_ctx *ctx, const hone_swiglu_args *args,
+                                           const hone_saved *saved);
+void hone_naive_cross_entropy_loss_forward(hone_ctx *ctx, const hone_cross_entropy_args *args,
+                                           hone_saved *saved);
+void hone_naive_cross_entropy_loss_backward(hone_ctx *ctx, const hone_cross_entropy_args *args,
+                                            const hone_saved *saved);
 void hone_naive_lora_linear_forward(hone_ctx *ctx, const hone_lora_linear_args *args, hone_saved *saved);
-void hone_naive_lora_linear_backward(hone_ctx *ctx, const hone_lora_linear_args *args, const hone_saved *saved);
-void hone_naive_attention_with_rope_forward(hone_ctx *ctx, const hone_attention_args *args, hone_saved *saved);
-void hone_naive_attention_with_rope_backward(hone_ctx *ctx, const hone_attention_args *args, const hone_saved *saved);
+void hone_naive_lora_linear_backward(hone_ctx *ctx, const hone_lora_linear_args *args,
+                                     const hone_saved *saved);
+void hone_naive_attention_with_rope_forward(hone_ctx *ctx, const hone_attention_args *args,
+                                            hone_saved *saved);
+void hone_naive_attention_with_rope_backward(hone_ctx *ctx, const hone_attention_args *args,
+                                             const hone_saved *saved);
 
 #endif
