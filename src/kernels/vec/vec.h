@@ -1,0 +1,444 @@
+/* kernels/vec: one thin layer over GCC's vector extensions, so that one body serves every ISA.
+ * Layer: kernels, private to kernels/vec.
+ *
+ * Each file here is compiled once per ISA with -DHONE_VEC_ISA=scalar|avx2|avx512|neon and that ISA's
+ * flags, and exports HONE_VEC_NAME(x) = hone_x_<isa>. `scalar` is 4 lanes of whatever the compiler's
+ * baseline has. A vec_f holds VEC_WIDTH floats; memory holds float32 or bfloat16.
+ *
+ * The tails (`_n`, 0 <= n <= VEC_WIDTH) touch exactly n elements and compute what the whole vectors
+ * compute, so an element's bits do not depend on where a row was cut. Write products as vec_fma:
+ * a contraction that the compiler chose could differ between the body and the tail of a loop.
+ */
+#ifndef HONE_KERNELS_VEC_VEC_H
+#define HONE_KERNELS_VEC_VEC_H
+
+#include "kernels/kernels.h"
+#include <assert.h>
+
+#define HONE_VEC_ID_scalar 1
+#define HONE_VEC_ID_avx2   2
+#define HONE_VEC_ID_avx512 3
+#define HONE_VEC_ID_neon   4
+#define VEC_CAT_(a, b)     a##b
+#define VEC_CAT(a, b)      VEC_CAT_(a, b)
+#define VEC_ID             VEC_CAT(HONE_VEC_ID_, HONE_VEC_ISA)
+#define VEC_JOIN_(a, b)    hone_##a##_##b
+#define VEC_JOIN(a, b)     VEC_JOIN_(a, b)
+
+/* The exported name of a kernel in this ISA. */
+#define HONE_VEC_NAME(name) VEC_JOIN(name, HONE_VEC_ISA)
+
+#if VEC_ID == HONE_VEC_ID_avx512
+#include <immintrin.h>
+#define VEC_WIDTH  16
+#define VEC_AVX512 1
+#elif VEC_ID == HONE_VEC_ID_avx2
+#include <immintrin.h>
+#define VEC_WIDTH 8
+#define VEC_AVX2  1
+#elif VEC_ID == HONE_VEC_ID_neon
+#include <arm_neon.h>
+#define VEC_WIDTH 4
+#define VEC_NEON  1
+#elif VEC_ID == HONE_VEC_ID_scalar
+#define VEC_WIDTH 4
+#else
+#error "HONE_VEC_ISA must be scalar, avx2, avx512 or neon"
+#endif
+
+/* Bodies are inlined so that a constant dtype argument leaves one inner loop per type. */
+#define VEC_INLINE static inline __attribute__((always_inline))
+
+typedef float vec_f __attribute__((vector_size(4 * VEC_WIDTH)));
+typedef int32_t vec_i __attribute__((vector_size(4 * VEC_WIDTH)));
+typedef uint32_t vec_u __attribute__((vector_size(4 * VEC_WIDTH)));
+typedef uint16_t vec_h __attribute__((vector_size(2 * VEC_WIDTH))); /* bfloat16 */
+typedef double vec_d __attribute__((vector_size(4 * VEC_WIDTH)));   /* half as many lanes */
+
+/* ---- lanes ------------------------------------------------------------------------------- */
+
+VEC_INLINE vec_f vec_set1(float x) { return x - (vec_f){0}; }
+VEC_INLINE vec_f vec_zero(void) { return (vec_f){0}; }
+
+VEC_INLINE vec_i vec_lane(void) {
+#if VEC_WIDTH == 16
+    return (vec_i){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+#elif VEC_WIDTH == 8
+    return (vec_i){0, 1, 2, 3, 4, 5, 6, 7};
+#else
+    return (vec_i){0, 1, 2, 3};
+#endif
+}
+
+/* All bits set in the first n lanes. */
+VEC_INLINE vec_i vec_first(size_t n) { return vec_lane() < (int32_t)n; }
+
+#ifdef VEC_AVX512
+VEC_INLINE __mmask16 vec_mask(size_t n) { return (__mmask16)((1u << n) - 1u); }
+#endif
+
+/* where ? a : b, lane by lane; `where` is a comparison's result. */
+VEC_INLINE vec_f vec_select(vec_i where, vec_f a, vec_f b) { return (vec_f)(((vec_i)a & where) | ((vec_i)b & ~where)); }
+
+/* v in the first n lanes, fill after. */
+VEC_INLINE vec_f vec_keep(vec_f v, size_t n, vec_f fill) {
+#ifdef VEC_AVX512
+    return _mm512_mask_blend_ps(vec_mask(n), fill, v);
+#else
+    return vec_select(vec_first(n), v, fill);
+#endif
+}
+
+/* (a0 b0 a1 b1 ...) of the lower and of the upper halves. */
+VEC_INLINE vec_f vec_zip_low(vec_f a, vec_f b) {
+#if VEC_WIDTH == 16
+    return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+#elif VEC_WIDTH == 8
+    return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+#else
+    return __builtin_shufflevector(a, b, 0, 4, 1, 5);
+#endif
+}
+
+VEC_INLINE vec_f vec_zip_high(vec_f a, vec_f b) {
+#if VEC_WIDTH == 16
+    return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+#elif VEC_WIDTH == 8
+    return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+#else
+    return __builtin_shufflevector(a, b, 2, 6, 3, 7);
+#endif
+}
+
+/* Elements 0, 2, 4, ... and 1, 3, 5, ... of a followed by b. */
+VEC_INLINE vec_f vec_even(vec_f a, vec_f b) {
+#if VEC_WIDTH == 16
+    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+#elif VEC_WIDTH == 8
+    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+#else
+    return __builtin_shufflevector(a, b, 0, 2, 4, 6);
+#endif
+}
+
+VEC_INLINE vec_f vec_odd(vec_f a, vec_f b) {
+#if VEC_WIDTH == 16
+    return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+#elif VEC_WIDTH == 8
+    return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+#else
+    return __builtin_shufflevector(a, b, 1, 3, 5, 7);
+#endif
+}
+
+/* ---- memory ------------------------------------------------------------------------------ */
+
+VEC_INLINE vec_f vec_load(const float *p) {
+    vec_f v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+VEC_INLINE void vec_store(float *p, vec_f v) { memcpy(p, &v, sizeof v); }
+
+/* Lanes from n on are 0. */
+VEC_INLINE vec_f vec_load_n(const float *p, size_t n) {
+#if defined(VEC_AVX512)
+    return _mm512_maskz_loadu_ps(vec_mask(n), p);
+#elif defined(VEC_AVX2)
+    return _mm256_maskload_ps(p, (__m256i)vec_first(n));
+#else
+    vec_f v = {0};
+    for (size_t i = 0; i < n; i++) v[i] = p[i];
+    return v;
+#endif
+}
+
+VEC_INLINE void vec_store_n(float *p, vec_f v, size_t n) {
+#if defined(VEC_AVX512)
+    _mm512_mask_storeu_ps(p, vec_mask(n), v);
+#elif defined(VEC_AVX2)
+    _mm256_maskstore_ps(p, (__m256i)vec_first(n), v);
+#else
+    for (size_t i = 0; i < n; i++) p[i] = v[i];
+#endif
+}
+
+/* gcc 12 takes a wide __builtin_convertvector apart into scalars: intrinsics where there are some. */
+VEC_INLINE vec_f vec_from_bf16(vec_h h) {
+#if defined(VEC_AVX512)
+    return (vec_f)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)h), 16);
+#elif defined(VEC_AVX2)
+    return (vec_f)_mm256_slli_epi32(_mm256_cvtepu16_epi32((__m128i)h), 16);
+#else
+    return (vec_f)(__builtin_convertvector(h, vec_u) << 16);
+#endif
+}
+
+/* Round to nearest even; NaN stays NaN, quieted. */
+VEC_INLINE vec_h vec_to_bf16(vec_f v) {
+    vec_u bits = (vec_u)v;
+    vec_u rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+#ifdef VEC_AVX512
+    __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+    rounded = (vec_u)_mm512_mask_mov_epi32((__m512i)rounded, nan, (__m512i)((bits >> 16) | 0x40u));
+    return (vec_h)_mm512_cvtepi32_epi16((__m512i)rounded);
+#else
+    vec_u nan = (vec_u)(v != v);
+    rounded = (rounded & ~nan) | (((bits >> 16) | 0x40u) & nan);
+#ifdef VEC_AVX2
+    __m256i packed = _mm256_packus_epi32((__m256i)rounded, (__m256i)rounded);
+    return (vec_h)_mm256_castsi256_si128(_mm256_permute4x64_epi64(packed, 0x08));
+#else
+    return __builtin_convertvector(rounded, vec_h);
+#endif
+#endif
+}
+
+/* Elements i, i+1, ... of p as float32. dtype is F32 or BF16 and constant after inlining. */
+VEC_INLINE vec_f vec_load_as(const void *p, hone_dtype dtype, size_t i) {
+    if (dtype == HONE_F32) return vec_load((const float *)p + i);
+    vec_h h;
+    memcpy(&h, (const hone_bf16 *)p + i, sizeof h);
+    return vec_from_bf16(h);
+}
+
+VEC_INLINE vec_f vec_load_as_n(const void *p, hone_dtype dtype, size_t i, size_t n) {
+    if (dtype == HONE_F32) return vec_load_n((const float *)p + i, n);
+#ifdef VEC_AVX512
+    return vec_from_bf16((vec_h)_mm256_maskz_loadu_epi16(vec_mask(n), (const hone_bf16 *)p + i));
+#else
+    vec_h h = {0};
+    memcpy(&h, (const hone_bf16 *)p + i, n * sizeof(hone_bf16));
+    return vec_from_bf16(h);
+#endif
+}
+
+VEC_INLINE void vec_store_as(void *p, hone_dtype dtype, size_t i, vec_f v) {
+    if (dtype == HONE_F32) {
+        vec_store((float *)p + i, v);
+    } else {
+        vec_h h = vec_to_bf16(v);
+        memcpy((hone_bf16 *)p + i, &h, sizeof h);
+    }
+}
+
+VEC_INLINE void vec_store_as_n(void *p, hone_dtype dtype, size_t i, vec_f v, size_t n) {
+    if (dtype == HONE_F32) {
+        vec_store_n((float *)p + i, v, n);
+        return;
+    }
+    vec_h h = vec_to_bf16(v);
+#ifdef VEC_AVX512
+    _mm256_mask_storeu_epi16((hone_bf16 *)p + i, vec_mask(n), (__m256i)h);
+#else
+    memcpy((hone_bf16 *)p + i, &h, n * sizeof(hone_bf16));
+#endif
+}
+
+/* One element, for what a loop over vectors leaves to do by hand. */
+VEC_INLINE float vec_get_as(const void *p, hone_dtype dtype, size_t i) {
+    return dtype == HONE_F32 ? ((const float *)p)[i] : hone_bf16_to_f32(((const hone_bf16 *)p)[i]);
+}
+
+VEC_INLINE void vec_put_as(void *p, hone_dtype dtype, size_t i, float x) {
+    if (dtype == HONE_F32) {
+        ((float *)p)[i] = x;
+    } else {
+        ((hone_bf16 *)p)[i] = hone_f32_to_bf16(x);
+    }
+}
+
+/* The address of element i, in bytes of a type that is known to be F32 or BF16. */
+VEC_INLINE const void *vec_at(const void *p, hone_dtype dtype, size_t i) {
+    return (const char *)p + i * (dtype == HONE_F32 ? sizeof(float) : sizeof(hone_bf16));
+}
+VEC_INLINE void *vec_at_mut(void *p, hone_dtype dtype, size_t i) {
+    return (char *)p + i * (dtype == HONE_F32 ? sizeof(float) : sizeof(hone_bf16));
+}
+
+/* ---- arithmetic -------------------------------------------------------------------------- */
+
+/* a*b + c, rounded once where the ISA has it. */
+VEC_INLINE vec_f vec_fma(vec_f a, vec_f b, vec_f c) {
+#if defined(VEC_AVX512)
+    return _mm512_fmadd_ps(a, b, c);
+#elif defined(VEC_AVX2)
+    return _mm256_fmadd_ps(a, b, c);
+#elif defined(VEC_NEON)
+    return vfmaq_f32(c, a, b);
+#else
+    return a * b + c;
+#endif
+}
+
+/* c - a*b */
+VEC_INLINE vec_f vec_fnma(vec_f a, vec_f b, vec_f c) {
+#if defined(VEC_AVX512)
+    return _mm512_fnmadd_ps(a, b, c);
+#elif defined(VEC_AVX2)
+    return _mm256_fnmadd_ps(a, b, c);
+#elif defined(VEC_NEON)
+    return vfmsq_f32(c, a, b);
+#else
+    return c - a * b;
+#endif
+}
+
+/* a > b ? a : b and a < b ? a : b: b where either is NaN. */
+VEC_INLINE vec_f vec_max(vec_f a, vec_f b) {
+#if defined(VEC_AVX512)
+    return _mm512_max_ps(a, b);
+#elif defined(VEC_AVX2)
+    return _mm256_max_ps(a, b);
+#else
+    return vec_select(a > b, a, b);
+#endif
+}
+
+VEC_INLINE vec_f vec_min(vec_f a, vec_f b) {
+#if defined(VEC_AVX512)
+    return _mm512_min_ps(a, b);
+#elif defined(VEC_AVX2)
+    return _mm256_min_ps(a, b);
+#else
+    return vec_select(a < b, a, b);
+#endif
+}
+
+/* x >= 0 ? a : b; b for NaN. */
+VEC_INLINE vec_f vec_if_positive(vec_f x, vec_f a, vec_f b) {
+#if defined(VEC_AVX512)
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, vec_zero(), _CMP_GE_OQ), b, a);
+#else
+    return vec_select(x >= vec_zero(), a, b);
+#endif
+}
+
+VEC_INLINE vec_f vec_abs(vec_f x) { return (vec_f)((vec_i)x & 0x7fffffff); }
+
+VEC_INLINE vec_f vec_sqrt(vec_f x) {
+#if defined(VEC_AVX512)
+    return _mm512_sqrt_ps(x);
+#elif defined(VEC_AVX2)
+    return _mm256_sqrt_ps(x);
+#elif defined(VEC_NEON)
+    return vsqrtq_f32(x);
+#else
+    vec_f y;
+    for (int i = 0; i < VEC_WIDTH; i++) y[i] = __builtin_sqrtf(x[i]);
+    return y;
+#endif
+}
+
+/* 1/x for finite x far from the ends of the range, within 1 ulp. */
+VEC_INLINE vec_f vec_reciprocal(vec_f x) {
+#ifdef VEC_AVX512
+    vec_f r = _mm512_rcp14_ps(x);
+    return vec_fma(r, vec_fnma(x, r, vec_set1(1.0f)), r);
+#else
+    return 1.0f / x;
+#endif
+}
+
+/* Sum and maximum over lanes, pairing lane i with lane i + half each time. */
+#if VEC_WIDTH == 4
+VEC_INLINE float vec_sum(vec_f v) { return (v[0] + v[2]) + (v[1] + v[3]); }
+VEC_INLINE float vec_max_lane(vec_f v) {
+    float even = v[0] > v[2] ? v[0] : v[2], odd = v[1] > v[3] ? v[1] : v[3];
+    return even > odd ? even : odd;
+}
+#else
+VEC_INLINE __m128 vec_half_sum(__m256 v) { return _mm256_castps256_ps128(v) + _mm256_extractf128_ps(v, 1); }
+VEC_INLINE __m128 vec_half_max(__m256 v) {
+    return _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+}
+
+VEC_INLINE float vec_sum(vec_f v) {
+#ifdef VEC_AVX512
+    __m128 q = vec_half_sum(_mm512_castps512_ps256(v) + _mm512_extractf32x8_ps(v, 1));
+#else
+    __m128 q = vec_half_sum(v);
+#endif
+    q += _mm_movehl_ps(q, q);
+    return q[0] + q[1];
+}
+
+VEC_INLINE float vec_max_lane(vec_f v) {
+#ifdef VEC_AVX512
+    __m128 q = vec_half_max(_mm256_max_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1)));
+#else
+    __m128 q = vec_half_max(v);
+#endif
+    q = _mm_max_ps(q, _mm_movehl_ps(q, q));
+    return q[0] > q[1] ? q[0] : q[1];
+}
+#endif
+
+/* The lower and upper lanes as float64. */
+VEC_INLINE vec_d vec_low_d(vec_f v) {
+#if defined(VEC_AVX512)
+    return _mm512_cvtps_pd(_mm512_castps512_ps256(v));
+#elif defined(VEC_AVX2)
+    return _mm256_cvtps_pd(_mm256_castps256_ps128(v));
+#else
+    return (vec_d){v[0], v[1]};
+#endif
+}
+
+VEC_INLINE vec_d vec_high_d(vec_f v) {
+#if defined(VEC_AVX512)
+    return _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1));
+#elif defined(VEC_AVX2)
+    return _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1));
+#else
+    return (vec_d){v[2], v[3]};
+#endif
+}
+
+/* ---- functions --------------------------------------------------------------------------- */
+
+/* e^x within 1 ulp (2 where the result is denormal): 0 for -inf, inf for large, NaN for NaN.
+ * x = n ln 2 + r; e^r = 1 + r + r^2 P(r), P the minimax polynomial of degree 4 on |r| <= 0.3475
+ * (relative error 3e-9). ln 2 in two parts, the first short enough that its product with n is exact. */
+VEC_INLINE vec_f vec_exp(vec_f x) {
+    const vec_f magic = vec_set1(0x1.8p23f); /* adding it leaves the nearest integer in the low bits */
+    x = vec_min(vec_set1(89.0f), vec_max(vec_set1(-104.0f), x));
+    vec_f shifted = vec_fma(x, vec_set1(0x1.715476p0f), magic);
+    vec_f n = shifted - magic;
+    vec_f r = vec_fnma(n, vec_set1(0x1.63p-1f), x);
+    r = vec_fnma(n, vec_set1(-0x1.bd0106p-13f), r);
+    vec_f p = vec_fma(vec_set1(0x1.6a21acp-10f), r, vec_set1(0x1.123b6ap-7f));
+    p = vec_fma(p, r, vec_set1(0x1.5558fap-5f));
+    p = vec_fma(p, r, vec_set1(0x1.55549p-3f));
+    p = vec_fma(p, r, vec_set1(0x1.fffffcp-2f));
+    p = vec_fma(p, r * r, r) + 1.0f;
+#ifdef VEC_AVX512
+    return _mm512_scalef_ps(p, n);
+#else
+    /* 2^n in two factors: n reaches 128 above and -150 below what one exponent holds. */
+    vec_i whole = (vec_i)((vec_u)shifted - 0x4b400000u);
+    vec_u half = (vec_u)(whole >> 1), other = (vec_u)whole - half;
+    return p * (vec_f)((half + 127u) << 23) * (vec_f)((other + 127u) << 23);
+#endif
+}
+
+/* s(x) = 1/(1 + e^-x) and 1 - s(x), both without cancellation. */
+typedef struct vec_sigmoid_pair {
+    vec_f s, one_minus_s;
+} vec_sigmoid_pair;
+
+VEC_INLINE vec_sigmoid_pair vec_sigmoid(vec_f x) {
+    vec_f t = vec_exp(-vec_abs(x));
+    vec_f large = vec_reciprocal(1.0f + t);
+    vec_f small = t * large;
+    return (vec_sigmoid_pair){vec_if_positive(x, large, small), vec_if_positive(x, small, large)};
+}
+
+VEC_INLINE vec_f vec_silu(vec_f x) {
+    vec_f t = vec_exp(-vec_abs(x));
+    vec_f r = vec_reciprocal(1.0f + t);
+    return x * vec_if_positive(x, r, t * r);
+}
+
+#endif
