@@ -6,16 +6,21 @@
 #ifndef HONE_BASE_JSON_H
 #define HONE_BASE_JSON_H
 
-#include "base/status.h"
+#include "base/buf.h"
 #include <jansson.h>
 
-/* Parses `size` bytes; `name` stands in messages ("config.json: line 3, column 8: ...").
- * *out is a new reference. Anything after the value is an error. */
+/* Parses `size` bytes; `name` stands in messages ("config.json: line 3, column 8: ...", the end of
+ * the token that is wrong). *out is a new reference. Anything after the value is an error. Integers
+ * beyond 64 bits (tokenizers state lengths of 10^30) become reals. */
 hone_status hone_json_parse(const char *text, size_t size, const char *name, json_t **out,
                             hone_error *err);
 
 /* Reads and parses a file of at most `limit` bytes. */
 hone_status hone_json_read(const char *path, size_t limit, json_t **out, hone_error *err);
+
+/* Appends the value as text: indented by `indent` spaces a level, on one line when 0. Members keep
+ * their order; reals get the fewest digits that read back as the same. */
+hone_status hone_json_format(const json_t *value, int indent, hone_buf *buf, hone_error *err);
 
 /* Writes atomically, indented by two spaces, with a final newline. */
 hone_status hone_json_write(const char *path, const json_t *value, hone_error *err);
