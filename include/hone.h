@@ -54,6 +54,7 @@ typedef struct hone_model_options {
     int threads;          /* 0: all processors this process may use */
     hone_compute compute;
     const char *ops;      /* the set of operations: "fused" (NULL: the same) or "naive" */
+    const char *weights;  /* NULL: as stored; "bf16": linear weights and embedding converted on opening */
 } hone_model_options;
 
 typedef struct hone_model_info {

@@ -15,6 +15,7 @@ typedef struct hone_config {
     hone_rope_scaling rope_scaling;
     double rope_factor, rope_low_freq, rope_high_freq; /* llama3; factor for linear too */
     int rope_original_positions;
+    const float *rope_divisors; /* GGUF's rope_freqs.weight [head_dim/2], in the mapping; NULL: none */
     bool tied_head;
     bool permuted_qk; /* GGUF llama: rows of q and k are stored for interleaved rope */
     int bos, eos;     /* -1: none */
@@ -24,7 +25,8 @@ typedef struct hone_config {
  * HONE_ERR_UNSUPPORTED by name. */
 hone_status hone_config_read(const hone_file_set *set, hone_config *config, hone_error *err);
 
-/* cos and sin of position * frequency, float32 [positions, head_dim/2] each, computed in float64; scaling applied. */
+/* cos and sin of position * frequency, float32 [positions, head_dim/2] each, scaling applied. Frequencies and angles
+ * are rounded to float32, as PyTorch has them. */
 void hone_config_rope_table(const hone_config *config, size_t positions, float *cos, float *sin);
 
 #endif

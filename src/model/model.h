@@ -58,6 +58,9 @@ hone_status hone_model_alloc(hone_model *model, size_t bytes, const char *what, 
 /* Makes rope tables for at least `positions` positions. Call before a pass, outside parallel regions. */
 hone_status hone_model_need_positions(hone_model *model, size_t positions, hone_error *err);
 
+/* Adds bos_token and eos_token to a template's variables. */
+hone_status hone_model_chat_variables(const hone_model *model, json_t *variables, hone_error *err);
+
 /* Reads weights from model->set into model (config is set): in model/weights.c. */
 hone_status hone_weights_read(hone_model *model, hone_error *err);
 

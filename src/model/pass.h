@@ -13,7 +13,14 @@ typedef struct hone_batch {
     size_t label_count; /* rows with a label */
 } hone_batch;
 
-/* What forward leaves for backward, per thread: see pass.c. hone_pass_tape_bytes each. */
+/* Keys and values of the tokens so far, rotated, for generation: [capacity, kv_heads * head_dim] per layer, in the
+ * compute type. The pass appends its batch's rows; the caller advances `filled`. */
+typedef struct hone_cache {
+    void **k, **v; /* [layers] */
+    size_t capacity, filled;
+} hone_cache;
+
+/* What forward leaves for backward, one for each thread. */
 typedef struct hone_tape hone_tape;
 
 typedef struct hone_pass {
@@ -21,11 +28,12 @@ typedef struct hone_pass {
     const hone_batch *batch;
     hone_tape **tapes;    /* [team size], made by hone_pass_open */
     int tape_count;
-    float *losses;        /* [rows], 0 where there is no label */
+    float *losses;        /* [rows], 0 where there is no label; NULL: no loss is computed. Forward only then */
     bool backward;        /* gradients are added to the model's d* fields */
     bool checkpoint;      /* keep only the blocks' inputs, run each block again in backward */
     float scale;          /* of each label's loss in the gradient: 1/labels for a mean */
     float *logits;        /* [vocab] of the last row, float32; NULL if not wanted. Forward only */
+    hone_cache *cache;    /* generation: the batch continues what the cache holds. NULL: none. Forward only */
 } hone_pass;
 
 /* Allocates the tapes for `threads` threads. */
