@@ -59,6 +59,7 @@ typedef struct hone_gemm {
     const void *a; /* [m, k] in the compute type */
     size_t lda;    /* elements from row to row */
     const void *b; /* packed */
+    size_t b_depth; /* the depth b was packed with, where only its first k are wanted; 0: k */
     size_t k2;     /* 0: no second product */
     const void *a2;
     size_t lda2;
