@@ -12,6 +12,7 @@
 #ifndef HONE_KERNELS_VEC_VEC_H
 #define HONE_KERNELS_VEC_VEC_H
 
+#include "base/size.h"
 #include "kernels/kernels.h"
 #include <assert.h>
 
