@@ -24,39 +24,50 @@ static hone_status check(const hone_config *c, const char *path, hone_error *err
     const struct {
         const char *what;
         int value, high;
-    } bounds[] = {{"number of layers", c->layers, MAX_LAYERS},      {"hidden size", c->hidden, MAX_WIDTH},
-                  {"feed-forward size", c->ffn, MAX_WIDTH},         {"number of attention heads", c->heads, MAX_HEADS},
-                  {"number of kv heads", c->kv_heads, MAX_HEADS},   {"head size", c->head_dim, MAX_HEAD_DIM},
-                  {"vocabulary size", c->vocab, MAX_VOCAB},         {"number of positions", c->max_positions, MAX_POSITIONS}};
+    } bounds[] = {{"number of layers", c->layers, MAX_LAYERS},
+                  {"hidden size", c->hidden, MAX_WIDTH},
+                  {"feed-forward size", c->ffn, MAX_WIDTH},
+                  {"number of attention heads", c->heads, MAX_HEADS},
+                  {"number of kv heads", c->kv_heads, MAX_HEADS},
+                  {"head size", c->head_dim, MAX_HEAD_DIM},
+                  {"vocabulary size", c->vocab, MAX_VOCAB},
+                  {"number of positions", c->max_positions, MAX_POSITIONS}};
     for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++)
         if (bounds[i].value < 1 || bounds[i].value > bounds[i].high)
-            return hone_fail(err, HONE_ERR_FORMAT, "%s: the %s is %d, expected 1 to %d", path, bounds[i].what,
-                             bounds[i].value, bounds[i].high);
+            return hone_fail(err, HONE_ERR_FORMAT, "%s: the %s is %d, expected 1 to %d", path,
+                             bounds[i].what, bounds[i].value, bounds[i].high);
     if (c->heads % c->kv_heads != 0)
-        return hone_fail(err, HONE_ERR_FORMAT, "%s: %d attention heads are no multiple of %d kv heads", path, c->heads,
+        return hone_fail(err, HONE_ERR_FORMAT,
+                         "%s: %d attention heads are no multiple of %d kv heads", path, c->heads,
                          c->kv_heads);
     if (c->head_dim % 2 != 0)
-        return hone_fail(err, HONE_ERR_FORMAT, "%s: the head size %d is odd, rotary embedding needs it even", path,
+        return hone_fail(err, HONE_ERR_FORMAT,
+                         "%s: the head size %d is odd, rotary embedding needs it even", path,
                          c->head_dim);
     if (!(c->rms_eps >= 0 && c->rms_eps < 1))
-        return hone_fail(err, HONE_ERR_FORMAT, "%s: the RMSNorm epsilon is %g, expected 0 to 1", path, c->rms_eps);
+        return hone_fail(err, HONE_ERR_FORMAT, "%s: the RMSNorm epsilon is %g, expected 0 to 1",
+                         path, c->rms_eps);
     if (!(c->rope_theta > 0 && isfinite(c->rope_theta)))
-        return hone_fail(err, HONE_ERR_FORMAT, "%s: the rope base is %g, expected a positive number", path,
+        return hone_fail(err, HONE_ERR_FORMAT,
+                         "%s: the rope base is %g, expected a positive number", path,
                          c->rope_theta);
     bool scaled = c->rope_scaling != HONE_ROPE_PLAIN;
     if (scaled && !(c->rope_factor >= 1 && c->rope_factor <= 1e6))
-        return hone_fail(err, HONE_ERR_FORMAT, "%s: the rope scaling factor is %g, expected at least 1", path,
+        return hone_fail(err, HONE_ERR_FORMAT,
+                         "%s: the rope scaling factor is %g, expected at least 1", path,
                          c->rope_factor);
-    if (c->rope_scaling == HONE_ROPE_LLAMA3 && !(c->rope_high_freq > c->rope_low_freq && c->rope_low_freq > 0))
-        return hone_fail(err, HONE_ERR_FORMAT, "%s: rope low_freq_factor %g and high_freq_factor %g must ascend", path,
+    if (c->rope_scaling == HONE_ROPE_LLAMA3 &&
+        !(c->rope_high_freq > c->rope_low_freq && c->rope_low_freq > 0))
+        return hone_fail(err, HONE_ERR_FORMAT,
+                         "%s: rope low_freq_factor %g and high_freq_factor %g must ascend", path,
                          c->rope_low_freq, c->rope_high_freq);
     return HONE_OK;
 }
 
 /* ---- GGUF ---- */
 
-static hone_status gguf_int(const hone_file_set *set, const char *arch, const char *key, int64_t high, int64_t fallback,
-                            int *out, hone_error *err) {
+static hone_status gguf_int(const hone_file_set *set, const char *arch, const char *key,
+                            int64_t high, int64_t fallback, int *out, hone_error *err) {
     char name[128];
     int64_t value = 0;
     snprintf(name, sizeof name, "%s.%s", arch, key);
@@ -65,8 +76,8 @@ static hone_status gguf_int(const hone_file_set *set, const char *arch, const ch
     return HONE_OK;
 }
 
-static hone_status gguf_float(const hone_file_set *set, const char *arch, const char *key, double fallback, double *out,
-                              hone_error *err) {
+static hone_status gguf_float(const hone_file_set *set, const char *arch, const char *key,
+                              double fallback, double *out, hone_error *err) {
     char name[128];
     snprintf(name, sizeof name, "%s.%s", arch, key);
     return hone_gguf_get_float(set, name, fallback, out, err);
@@ -78,7 +89,8 @@ static void copy_str(char *out, size_t capacity, hone_str text) {
     out[n] = '\0';
 }
 
-static hone_status gguf_rope(const hone_file_set *set, const char *arch, hone_config *c, hone_error *err) {
+static hone_status gguf_rope(const hone_file_set *set, const char *arch, hone_config *c,
+                             hone_error *err) {
     char name[128];
     hone_str type = {0};
     HONE_TRY(gguf_float(set, arch, "rope.freq_base", 10000.0, &c->rope_theta, err));
@@ -87,19 +99,24 @@ static hone_status gguf_rope(const hone_file_set *set, const char *arch, hone_co
     HONE_TRY(gguf_float(set, arch, "rope.scaling.factor", 1.0, &c->rope_factor, err));
     if (type.data && !(type.size == 4 && memcmp(type.data, "none", 4) == 0)) {
         if (type.size != 6 || memcmp(type.data, "linear", 6) != 0)
-            return hone_fail(err, HONE_ERR_UNSUPPORTED, "%s: rope scaling \"%.*s\" is not supported", set->path,
+            return hone_fail(err, HONE_ERR_UNSUPPORTED,
+                             "%s: rope scaling \"%.*s\" is not supported", set->path,
                              (int)HONE_MIN(type.size, (size_t)32), type.data);
         c->rope_scaling = HONE_ROPE_LINEAR;
     }
     int rope_dim;
-    HONE_TRY(gguf_int(set, arch, "rope.dimension_count", MAX_HEAD_DIM, c->head_dim, &rope_dim, err));
+    HONE_TRY(
+        gguf_int(set, arch, "rope.dimension_count", MAX_HEAD_DIM, c->head_dim, &rope_dim, err));
     if (rope_dim != c->head_dim)
-        return hone_fail(err, HONE_ERR_UNSUPPORTED, "%s: rotary embedding of %d of %d dimensions is not supported",
-                         set->path, rope_dim, c->head_dim);
+        return hone_fail(err, HONE_ERR_UNSUPPORTED,
+                         "%s: rotary embedding of %d of %d dimensions is not supported", set->path,
+                         rope_dim, c->head_dim);
     const hone_tensor *divisors = hone_file_set_find(set, "rope_freqs.weight");
     if (divisors) {
-        if (divisors->dtype != HONE_F32 || divisors->dims != 1 || divisors->shape[0] != (size_t)c->head_dim / 2)
-            return hone_fail(err, HONE_ERR_FORMAT, "%s: rope_freqs.weight should be %d float32 values", set->path,
+        if (divisors->dtype != HONE_F32 || divisors->dims != 1 ||
+            divisors->shape[0] != (size_t)c->head_dim / 2)
+            return hone_fail(err, HONE_ERR_FORMAT,
+                             "%s: rope_freqs.weight should be %d float32 values", set->path,
                              c->head_dim / 2);
         c->rope_divisors = divisors->data;
     }
@@ -110,10 +127,12 @@ static hone_status read_gguf(const hone_file_set *set, hone_config *c, hone_erro
     hone_str arch = {0}, name = {0};
     HONE_TRY(hone_gguf_get_string(set, "general.architecture", &arch, err));
     if (!arch.data)
-        return hone_fail(err, HONE_ERR_FORMAT, "%s: the key general.architecture is missing", set->path);
+        return hone_fail(err, HONE_ERR_FORMAT, "%s: the key general.architecture is missing",
+                         set->path);
     copy_str(c->architecture, sizeof c->architecture, arch);
     if (strcmp(c->architecture, "llama") != 0)
-        return hone_fail(err, HONE_ERR_UNSUPPORTED, "%s: the architecture \"%s\" is not supported (supported: llama)",
+        return hone_fail(err, HONE_ERR_UNSUPPORTED,
+                         "%s: the architecture \"%s\" is not supported (supported: llama)",
                          set->path, c->architecture);
     HONE_TRY(hone_gguf_get_string(set, "general.name", &name, err));
     if (name.data) copy_str(c->name, sizeof c->name, name);
@@ -124,8 +143,10 @@ static hone_status read_gguf(const hone_file_set *set, hone_config *c, hone_erro
     HONE_TRY(gguf_int(set, a, "attention.head_count", MAX_HEADS, 0, &c->heads, err));
     HONE_TRY(gguf_int(set, a, "attention.head_count_kv", MAX_HEADS, c->heads, &c->kv_heads, err));
     if (c->heads < 1 || c->kv_heads < 1)
-        return hone_fail(err, HONE_ERR_FORMAT, "%s: the key %s.attention.head_count is missing or 0", set->path, a);
-    HONE_TRY(gguf_int(set, a, "attention.key_length", MAX_HEAD_DIM, c->hidden / c->heads, &c->head_dim, err));
+        return hone_fail(err, HONE_ERR_FORMAT,
+                         "%s: the key %s.attention.head_count is missing or 0", set->path, a);
+    HONE_TRY(gguf_int(set, a, "attention.key_length", MAX_HEAD_DIM, c->hidden / c->heads,
+                      &c->head_dim, err));
     HONE_TRY(gguf_int(set, a, "context_length", MAX_POSITIONS, 2048, &c->max_positions, err));
     double eps = 1e-5;
     HONE_TRY(gguf_float(set, a, "attention.layer_norm_rms_epsilon", 1e-5, &eps, err));
@@ -133,13 +154,16 @@ static hone_status read_gguf(const hone_file_set *set, hone_config *c, hone_erro
     HONE_TRY(gguf_rope(set, a, c, err));
     const hone_tensor *embedding = hone_file_set_find(set, "token_embd.weight");
     if (!embedding || embedding->dims != 2 || embedding->shape[0] > MAX_VOCAB)
-        return hone_fail(err, HONE_ERR_FORMAT, "%s: the tensor token_embd.weight is missing or not a matrix", set->path);
+        return hone_fail(err, HONE_ERR_FORMAT,
+                         "%s: the tensor token_embd.weight is missing or not a matrix", set->path);
     c->vocab = (int)embedding->shape[0];
     c->tied_head = hone_file_set_find(set, "output.weight") == NULL;
     c->permuted_qk = true;
     int64_t bos = -1, eos = -1;
-    HONE_TRY(hone_gguf_get_int(set, "tokenizer.ggml.bos_token_id", -1, c->vocab - 1, -1, &bos, err));
-    HONE_TRY(hone_gguf_get_int(set, "tokenizer.ggml.eos_token_id", -1, c->vocab - 1, -1, &eos, err));
+    HONE_TRY(
+        hone_gguf_get_int(set, "tokenizer.ggml.bos_token_id", -1, c->vocab - 1, -1, &bos, err));
+    HONE_TRY(
+        hone_gguf_get_int(set, "tokenizer.ggml.eos_token_id", -1, c->vocab - 1, -1, &eos, err));
     c->bos = (int)bos;
     c->eos = (int)eos;
     return HONE_OK;
@@ -147,8 +171,8 @@ static hone_status read_gguf(const hone_file_set *set, hone_config *c, hone_erro
 
 /* ---- config.json ---- */
 
-static hone_status json_int(const json_t *root, const char *key, const char *path, int64_t high, int64_t fallback,
-                            int *out, hone_error *err) {
+static hone_status json_int(const json_t *root, const char *key, const char *path, int64_t high,
+                            int64_t fallback, int *out, hone_error *err) {
     int64_t value = 0;
     HONE_TRY(hone_json_get_int(root, key, path, -1, high, fallback, &value, err));
     *out = (int)value;
@@ -156,11 +180,13 @@ static hone_status json_int(const json_t *root, const char *key, const char *pat
 }
 
 /* transformers 5 writes rope_parameters; published models carry rope_theta and rope_scaling. */
-static hone_status json_rope(const json_t *root, const char *path, hone_config *c, hone_error *err) {
+static hone_status json_rope(const json_t *root, const char *path, hone_config *c,
+                             hone_error *err) {
     const json_t *parameters = json_object_get(root, "rope_parameters");
-    const json_t *scaling = json_is_object(parameters) ? parameters : json_object_get(root, "rope_scaling");
-    HONE_TRY(hone_json_get_number(json_is_object(parameters) ? parameters : root, "rope_theta", path, 10000.0,
-                                  &c->rope_theta, err));
+    const json_t *scaling =
+        json_is_object(parameters) ? parameters : json_object_get(root, "rope_scaling");
+    HONE_TRY(hone_json_get_number(json_is_object(parameters) ? parameters : root, "rope_theta",
+                                  path, 10000.0, &c->rope_theta, err));
     if (!json_is_object(scaling)) return HONE_OK;
     const char *type = NULL;
     HONE_TRY(hone_json_get_string(scaling, "rope_type", path, NULL, &type, err));
@@ -172,46 +198,54 @@ static hone_status json_rope(const json_t *root, const char *path, hone_config *
         return HONE_OK;
     }
     if (strcmp(type, "llama3") != 0)
-        return hone_fail(err, HONE_ERR_UNSUPPORTED, "%s: rope scaling \"%.32s\" is not supported", path, type);
+        return hone_fail(err, HONE_ERR_UNSUPPORTED, "%s: rope scaling \"%.32s\" is not supported",
+                         path, type);
     c->rope_scaling = HONE_ROPE_LLAMA3;
     HONE_TRY(hone_json_get_number(scaling, "low_freq_factor", path, 1.0, &c->rope_low_freq, err));
     HONE_TRY(hone_json_get_number(scaling, "high_freq_factor", path, 4.0, &c->rope_high_freq, err));
-    return json_int(scaling, "original_max_position_embeddings", path, MAX_POSITIONS, 8192, &c->rope_original_positions,
-                    err);
+    return json_int(scaling, "original_max_position_embeddings", path, MAX_POSITIONS, 8192,
+                    &c->rope_original_positions, err);
 }
 
 /* eos_token_id may be a list; the first stands for all. */
-static hone_status json_token(const json_t *root, const char *key, const char *path, int vocab, int *out,
-                              hone_error *err) {
+static hone_status json_token(const json_t *root, const char *key, const char *path, int vocab,
+                              int *out, hone_error *err) {
     const json_t *value = json_object_get(root, key);
     if (json_is_array(value)) value = json_array_get(value, 0);
     *out = -1;
     if (!value || json_is_null(value)) return HONE_OK;
-    if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) >= vocab)
-        return hone_fail(err, HONE_ERR_FORMAT, "%s: %s should be a token id below %d", path, key, vocab);
+    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+        json_integer_value(value) >= vocab)
+        return hone_fail(err, HONE_ERR_FORMAT, "%s: %s should be a token id below %d", path, key,
+                         vocab);
     *out = (int)json_integer_value(value);
     return HONE_OK;
 }
 
-static hone_status json_architecture(const json_t *root, const char *path, hone_config *c, hone_error *err) {
+static hone_status json_architecture(const json_t *root, const char *path, hone_config *c,
+                                     hone_error *err) {
     const char *type = NULL, *activation = NULL;
     HONE_TRY(hone_json_get_string(root, "model_type", path, NULL, &type, err));
     if (!type) return hone_fail(err, HONE_ERR_FORMAT, "%s: the key model_type is missing", path);
     if (strcmp(type, "llama") != 0)
-        return hone_fail(err, HONE_ERR_UNSUPPORTED, "%s: the architecture \"%.32s\" is not supported (supported: llama)",
-                         path, type);
+        return hone_fail(err, HONE_ERR_UNSUPPORTED,
+                         "%s: the architecture \"%.32s\" is not supported (supported: llama)", path,
+                         type);
     if (json_object_get(root, "quantization") || json_object_get(root, "quantization_config"))
         return hone_fail(err, HONE_ERR_UNSUPPORTED,
-                         "%s: quantized Hugging Face or MLX weights are not supported; give the float model or a GGUF",
+                         "%s: quantized Hugging Face or MLX weights are not supported; give the "
+                         "float model or a GGUF",
                          path);
     HONE_TRY(hone_json_get_string(root, "hidden_act", path, "silu", &activation, err));
     if (strcmp(activation, "silu") != 0)
-        return hone_fail(err, HONE_ERR_UNSUPPORTED, "%s: the activation \"%.32s\" is not supported", path, activation);
+        return hone_fail(err, HONE_ERR_UNSUPPORTED, "%s: the activation \"%.32s\" is not supported",
+                         path, activation);
     snprintf(c->architecture, sizeof c->architecture, "%s", type);
     return HONE_OK;
 }
 
-static hone_status parse_json(const json_t *root, const char *path, hone_config *c, hone_error *err) {
+static hone_status parse_json(const json_t *root, const char *path, hone_config *c,
+                              hone_error *err) {
     HONE_TRY(json_architecture(root, path, c, err));
     HONE_TRY(json_int(root, "num_hidden_layers", path, MAX_LAYERS, 0, &c->layers, err));
     HONE_TRY(json_int(root, "hidden_size", path, MAX_WIDTH, 0, &c->hidden, err));
@@ -220,9 +254,11 @@ static hone_status parse_json(const json_t *root, const char *path, hone_config 
     HONE_TRY(json_int(root, "num_key_value_heads", path, MAX_HEADS, c->heads, &c->kv_heads, err));
     if (c->heads < 1 || c->kv_heads < 1)
         return hone_fail(err, HONE_ERR_FORMAT, "%s: num_attention_heads is missing or 0", path);
-    HONE_TRY(json_int(root, "head_dim", path, MAX_HEAD_DIM, c->hidden / c->heads, &c->head_dim, err));
+    HONE_TRY(
+        json_int(root, "head_dim", path, MAX_HEAD_DIM, c->hidden / c->heads, &c->head_dim, err));
     HONE_TRY(json_int(root, "vocab_size", path, MAX_VOCAB, 0, &c->vocab, err));
-    HONE_TRY(json_int(root, "max_position_embeddings", path, MAX_POSITIONS, 2048, &c->max_positions, err));
+    HONE_TRY(json_int(root, "max_position_embeddings", path, MAX_POSITIONS, 2048, &c->max_positions,
+                      err));
     double eps = 1e-6;
     HONE_TRY(hone_json_get_number(root, "rms_norm_eps", path, 1e-6, &eps, err));
     c->rms_eps = (float)eps;
@@ -276,14 +312,17 @@ static double frequency(const hone_config *c, int i) {
     if (c->rope_scaling != HONE_ROPE_LLAMA3) return f;
     const double pi = 3.14159265358979323846;
     double wavelength = 2 * pi / f;
-    double low = c->rope_original_positions / c->rope_low_freq, high = c->rope_original_positions / c->rope_high_freq;
+    double low = c->rope_original_positions / c->rope_low_freq,
+           high = c->rope_original_positions / c->rope_high_freq;
     if (wavelength > low) return f / c->rope_factor;
     if (wavelength < high) return f;
-    double smooth = (c->rope_original_positions / wavelength - c->rope_low_freq) / (c->rope_high_freq - c->rope_low_freq);
+    double smooth = (c->rope_original_positions / wavelength - c->rope_low_freq) /
+                    (c->rope_high_freq - c->rope_low_freq);
     return (1 - smooth) * f / c->rope_factor + smooth * f;
 }
 
-void hone_config_rope_table(const hone_config *config, size_t positions, float *cos_table, float *sin_table) {
+void hone_config_rope_table(const hone_config *config, size_t positions, float *cos_table,
+                            float *sin_table) {
     size_t half = (size_t)config->head_dim / 2;
     for (size_t i = 0; i < half; i++) {
         /* PyTorch keeps inverse frequencies in float32 and multiplies positions in float32. */

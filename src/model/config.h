@@ -4,7 +4,11 @@
 
 #include "format/gguf.h"
 
-typedef enum hone_rope_scaling { HONE_ROPE_PLAIN, HONE_ROPE_LLAMA3, HONE_ROPE_LINEAR } hone_rope_scaling;
+typedef enum hone_rope_scaling {
+    HONE_ROPE_PLAIN,
+    HONE_ROPE_LLAMA3,
+    HONE_ROPE_LINEAR
+} hone_rope_scaling;
 
 typedef struct hone_config {
     char architecture[32]; /* "llama" */
@@ -15,7 +19,8 @@ typedef struct hone_config {
     hone_rope_scaling rope_scaling;
     double rope_factor, rope_low_freq, rope_high_freq; /* llama3; factor for linear too */
     int rope_original_positions;
-    const float *rope_divisors; /* GGUF's rope_freqs.weight [head_dim/2], in the mapping; NULL: none */
+    const float
+        *rope_divisors; /* GGUF's rope_freqs.weight [head_dim/2], in the mapping; NULL: none */
     bool tied_head;
     bool permuted_qk; /* GGUF llama: rows of q and k are stored for interleaved rope */
     int bos, eos;     /* -1: none */

@@ -7,24 +7,29 @@
 #include <stdlib.h>
 #include <string.h>
 
-static hone_status resolve_options(hone_model *model, const hone_model_options *options, hone_error *err) {
+static hone_status resolve_options(hone_model *model, const hone_model_options *options,
+                                   hone_error *err) {
     hone_model_options o = options ? *options : (hone_model_options){0};
     unsigned features;
     HONE_TRY(hone_cpu_features(&features, err));
     hone_kernels_select(features, &model->kernels);
     if (o.threads < 0 || o.threads > 4096)
-        return hone_fail(err, HONE_ERR_USAGE, "%d threads: expected 1 to 4096, or 0 for all processors", o.threads);
+        return hone_fail(err, HONE_ERR_USAGE,
+                         "%d threads: expected 1 to 4096, or 0 for all processors", o.threads);
     if (o.threads == 0) o.threads = hone_parallel_default_threads();
     if (!o.ops) o.ops = "fused";
     model->ops = hone_op_set_find(o.ops);
     if (!model->ops)
-        return hone_fail(err, HONE_ERR_USAGE, "there is no set of operations \"%s\"; choose fused or naive", o.ops);
+        return hone_fail(err, HONE_ERR_USAGE,
+                         "there is no set of operations \"%s\"; choose fused or naive", o.ops);
     o.ops = model->ops->name;
     if (o.weights && strcmp(o.weights, "bf16") != 0)
-        return hone_fail(err, HONE_ERR_USAGE, "weights cannot be converted to \"%s\"; choose bf16", o.weights);
+        return hone_fail(err, HONE_ERR_USAGE, "weights cannot be converted to \"%s\"; choose bf16",
+                         o.weights);
     if (o.weights) o.weights = "bf16";
     const unsigned native_bf16 = HONE_CPU_AVX512BF16 | HONE_CPU_AMX | HONE_CPU_NEONBF16;
-    if (o.compute == HONE_COMPUTE_AUTO) o.compute = features & native_bf16 ? HONE_COMPUTE_BF16 : HONE_COMPUTE_F32;
+    if (o.compute == HONE_COMPUTE_AUTO)
+        o.compute = features & native_bf16 ? HONE_COMPUTE_BF16 : HONE_COMPUTE_F32;
     model->compute = o.compute == HONE_COMPUTE_BF16 ? HONE_BF16 : HONE_F32;
     model->options = o;
     return HONE_OK;
@@ -33,10 +38,12 @@ static hone_status resolve_options(hone_model *model, const hone_model_options *
 static hone_status read_chat(hone_model *model, hone_error *err) {
     const char *source = hone_tokenizer_chat_template(model->tokenizer);
     if (!source) return HONE_OK;
-    return hone_chat_template_parse(source, strlen(source), "the model's chat template", &model->chat, err);
+    return hone_chat_template_parse(source, strlen(source), "the model's chat template",
+                                    &model->chat, err);
 }
 
-hone_status hone_model_open(const char *path, const hone_model_options *options, hone_model **out, hone_error *err) {
+hone_status hone_model_open(const char *path, const hone_model_options *options, hone_model **out,
+                            hone_error *err) {
     *out = NULL;
     if (err) *err = (hone_error){0};
     hone_model *model = calloc(1, sizeof *model);
@@ -97,9 +104,11 @@ void hone_model_get_info(const hone_model *model, hone_model_info *info) {
 hone_status hone_model_need_positions(hone_model *model, size_t positions, hone_error *err) {
     if (positions <= model->rope_positions) return HONE_OK;
     if (positions > (size_t)model->config.max_positions)
-        return hone_fail(err, HONE_ERR_LIMIT, "%zu tokens of context, but the model was made for at most %d", positions,
+        return hone_fail(err, HONE_ERR_LIMIT,
+                         "%zu tokens of context, but the model was made for at most %d", positions,
                          model->config.max_positions);
-    size_t wanted = HONE_MIN(HONE_MAX(positions, 2 * model->rope_positions), (size_t)model->config.max_positions);
+    size_t wanted = HONE_MIN(HONE_MAX(positions, 2 * model->rope_positions),
+                             (size_t)model->config.max_positions);
     size_t bytes = wanted * (size_t)(model->config.head_dim / 2) * sizeof(float);
     float *cos_table = malloc(bytes), *sin_table = malloc(bytes);
     if (!cos_table || !sin_table) {
@@ -118,26 +127,25 @@ hone_status hone_model_need_positions(hone_model *model, size_t positions, hone_
 
 /* ---- text ---- */
 
-void hone_free(void *pointer) {
-    free(pointer);
-}
+void hone_free(void *pointer) { free(pointer); }
 
-hone_status hone_tokenize(const hone_model *model, const char *text, size_t size, bool add_special, int32_t **ids,
-                          size_t *count, hone_error *err) {
+hone_status hone_tokenize(const hone_model *model, const char *text, size_t size, bool add_special,
+                          int32_t **ids, size_t *count, hone_error *err) {
     return hone_tokenizer_encode(model->tokenizer, text, size, add_special, ids, count, err);
 }
 
-hone_status hone_detokenize(const hone_model *model, const int32_t *ids, size_t count, bool skip_special, char **text,
-                            size_t *size, hone_error *err) {
+hone_status hone_detokenize(const hone_model *model, const int32_t *ids, size_t count,
+                            bool skip_special, char **text, size_t *size, hone_error *err) {
     return hone_tokenizer_decode(model->tokenizer, ids, count, skip_special, text, size, err);
 }
 
 /* The text of a token, "" when there is none: templates write bos_token and eos_token. */
-static hone_status set_token(const hone_model *model, json_t *variables, const char *name, int32_t id,
-                             hone_error *err) {
+static hone_status set_token(const hone_model *model, json_t *variables, const char *name,
+                             int32_t id, hone_error *err) {
     char *text = NULL;
     size_t size = 0;
-    if (id >= 0) HONE_TRY(hone_tokenizer_decode(model->tokenizer, &id, 1, false, &text, &size, err));
+    if (id >= 0)
+        HONE_TRY(hone_tokenizer_decode(model->tokenizer, &id, 1, false, &text, &size, err));
     int failed = json_object_set_new(variables, name, json_stringn(text ? text : "", size));
     free(text);
     return failed ? hone_fail_memory(err, "template variables", size) : HONE_OK;
@@ -148,22 +156,27 @@ hone_status hone_model_chat_variables(const hone_model *model, json_t *variables
     return set_token(model, variables, "eos_token", hone_tokenizer_eos(model->tokenizer), err);
 }
 
-hone_status hone_render_chat(const hone_model *model, const char *messages_json, bool add_generation_prompt,
-                             char **text, size_t *size, hone_error *err) {
+hone_status hone_render_chat(const hone_model *model, const char *messages_json,
+                             bool add_generation_prompt, char **text, size_t *size,
+                             hone_error *err) {
     enum { MAX_CHAT_BYTES = 64 << 20 };
     *text = NULL;
     *size = 0;
     if (!model->chat)
-        return hone_fail(err, HONE_ERR_UNSUPPORTED, "%s: the model has no chat template; give plain text",
-                         model->set->path);
+        return hone_fail(err, HONE_ERR_UNSUPPORTED,
+                         "%s: the model has no chat template; give plain text", model->set->path);
     json_t *messages = NULL, *variables = NULL;
     hone_buf buf = hone_buf_make(MAX_CHAT_BYTES);
     hone_status status;
-    HONE_TRY_GOTO(status, done, hone_json_parse(messages_json, strlen(messages_json), "messages", &messages, err));
-    variables = json_pack("{s:O, s:b}", "messages", messages, "add_generation_prompt", (int)add_generation_prompt);
+    HONE_TRY_GOTO(
+        status, done,
+        hone_json_parse(messages_json, strlen(messages_json), "messages", &messages, err));
+    variables = json_pack("{s:O, s:b}", "messages", messages, "add_generation_prompt",
+                          (int)add_generation_prompt);
     if (!variables) HONE_TRY_GOTO(status, done, hone_fail_memory(err, "template variables", 0));
     HONE_TRY_GOTO(status, done, hone_model_chat_variables(model, variables, err));
-    HONE_TRY_GOTO(status, done, hone_chat_template_render(model->chat, variables, &buf, NULL, NULL, err));
+    HONE_TRY_GOTO(status, done,
+                  hone_chat_template_render(model->chat, variables, &buf, NULL, NULL, err));
     HONE_TRY_GOTO(status, done, hone_buf_append(&buf, "", 0, err));
     *text = buf.data;
     *size = buf.size;

@@ -22,8 +22,8 @@ typedef enum hone_linear_id {
 extern const char *const hone_linear_names[HONE_LINEAR_COUNT];
 
 typedef struct hone_block {
-    float *attn_norm, *mlp_norm;            /* [hidden] */
-    float *d_attn_norm, *d_mlp_norm;        /* gradients; NULL when frozen */
+    float *attn_norm, *mlp_norm;     /* [hidden] */
+    float *d_attn_norm, *d_mlp_norm; /* gradients; NULL when frozen */
     hone_linear linear[HONE_LINEAR_COUNT];
 } hone_block;
 
@@ -43,7 +43,7 @@ struct hone_model {
     hone_block *blocks;       /* [layers] */
     float *final_norm;        /* [hidden] */
     float *d_final_norm;
-    hone_linear head;         /* [vocab, hidden]; shares the embedding's matrix when tied */
+    hone_linear head;           /* [vocab, hidden]; shares the embedding's matrix when tied */
     float *rope_cos, *rope_sin; /* [rope_positions, head_dim/2]; grown on demand */
     size_t rope_positions;
     const char *precision;
@@ -53,7 +53,8 @@ struct hone_model {
 };
 
 /* Zeroed memory that lives as long as the model. */
-hone_status hone_model_alloc(hone_model *model, size_t bytes, const char *what, void **out, hone_error *err);
+hone_status hone_model_alloc(hone_model *model, size_t bytes, const char *what, void **out,
+                             hone_error *err);
 
 /* Makes rope tables for at least `positions` positions. Call before a pass, outside parallel regions. */
 hone_status hone_model_need_positions(hone_model *model, size_t positions, hone_error *err);

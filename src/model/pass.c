@@ -13,10 +13,10 @@
 #include <string.h>
 
 typedef struct block_tape {
-    hone_arena_mark start;                    /* of the saved end, before the block */
-    float *x, *middle;                        /* [rows, hidden]: residual stream before attention, before the MLP */
-    void *input;                              /* [rows, hidden] compute type: the checkpoint */
-    void *normed1, *q, *k, *v, *o;            /* [rows, ...] compute type */
+    hone_arena_mark start; /* of the saved end, before the block */
+    float *x, *middle;     /* [rows, hidden]: residual stream before attention, before the MLP */
+    void *input;           /* [rows, hidden] compute type: the checkpoint */
+    void *normed1, *q, *k, *v, *o; /* [rows, ...] compute type */
     void *normed2, *h;
     hone_saved norm1, norm2, attention, swiglu, linear[HONE_LINEAR_COUNT];
 } block_tape;
@@ -51,7 +51,8 @@ static void *keep_if(hone_ctx *ctx, bool keep, size_t bytes) {
 
 /* ---- forward ---- */
 
-static hone_rms_norm_args norm_args(const hone_pass *pass, const float *x, const float *gamma, void *y) {
+static hone_rms_norm_args norm_args(const hone_pass *pass, const float *x, const float *gamma,
+                                    void *y) {
     return (hone_rms_norm_args){.rows = pass->batch->rows,
                                 .hidden = (size_t)pass->model->config.hidden,
                                 .x = x,
@@ -79,20 +80,24 @@ static hone_attention_args attention_args(const hone_pass *pass, const block_tap
                                  .rope_dim = (size_t)c->head_dim};
 }
 
-static void linear_forward(hone_ctx *ctx, const hone_pass *pass, const hone_linear *linear, const void *x, void *y,
-                           hone_saved *saved) {
+static void linear_forward(hone_ctx *ctx, const hone_pass *pass, const hone_linear *linear,
+                           const void *x, void *y, hone_saved *saved) {
     hone_lora_linear_args args = {
         .rows = pass->batch->rows, .linear = linear, .x = x, .y = y, .y_dtype = ctx->compute};
     pass->model->ops->lora_linear_forward(ctx, &args, saved);
 }
 
 /* out = x + linear(input); in place where the set allows it. */
-static void linear_to_residual(hone_ctx *ctx, const hone_pass *pass, const hone_linear *linear, const void *input,
-                               const float *x, float *out, hone_saved *saved) {
+static void linear_to_residual(hone_ctx *ctx, const hone_pass *pass, const hone_linear *linear,
+                               const void *input, const float *x, float *out, hone_saved *saved) {
     dims d = dims_of(ctx, pass);
     if (out == x) {
-        hone_lora_linear_args args = {
-            .rows = d.rows, .linear = linear, .x = input, .y = out, .y_dtype = HONE_F32, .accumulate = true};
+        hone_lora_linear_args args = {.rows = d.rows,
+                                      .linear = linear,
+                                      .x = input,
+                                      .y = out,
+                                      .y_dtype = HONE_F32,
+                                      .accumulate = true};
         pass->model->ops->lora_linear_forward(ctx, &args, saved);
         return;
     }
@@ -142,8 +147,8 @@ static void cached_attention(hone_ctx *ctx, const hone_pass *pass, int layer, bl
 }
 
 /* x -> out. `keep`: fill the tape and leave what backward needs at the saved end. */
-static void block_forward(hone_ctx *ctx, const hone_pass *pass, int layer, block_tape *t, float *x, float *out,
-                          bool keep) {
+static void block_forward(hone_ctx *ctx, const hone_pass *pass, int layer, block_tape *t, float *x,
+                          float *out, bool keep) {
     const hone_op_set *ops = pass->model->ops;
     const hone_block *block = &pass->model->blocks[layer];
     const hone_linear *linear = block->linear;
@@ -168,7 +173,8 @@ static void block_forward(hone_ctx *ctx, const hone_pass *pass, int layer, block
         ops->attention_with_rope_forward(ctx, &attention, keep ? &t->attention : NULL);
     }
     t->middle = out == x ? x : keep_if(ctx, keep, d.rows * d.hidden * sizeof(float));
-    linear_to_residual(ctx, pass, &linear[HONE_LINEAR_O], t->o, x, t->middle, keep ? &t->linear[HONE_LINEAR_O] : NULL);
+    linear_to_residual(ctx, pass, &linear[HONE_LINEAR_O], t->o, x, t->middle,
+                       keep ? &t->linear[HONE_LINEAR_O] : NULL);
 
     t->normed2 = keep_if(ctx, keep_normed, d.rows * d.hidden * d.element);
     norm = norm_args(pass, t->middle, block->mlp_norm, t->normed2);
@@ -191,7 +197,8 @@ static float *blocks_forward(hone_ctx *ctx, const hone_pass *pass, hone_tape *ta
     dims d = dims_of(ctx, pass);
     size_t stream = d.rows * d.hidden * sizeof(float);
     float *x = hone_arena_save(&ctx->arena, stream);
-    float *other = NULL; /* where residual adds need a buffer of their own, blocks that keep nothing take turns */
+    float *other =
+        NULL; /* where residual adds need a buffer of their own, blocks that keep nothing take turns */
     hone_embedding_forward(ctx, &pass->model->embedding, pass->batch->ids, d.rows, x);
     for (int l = 0; l < pass->model->config.layers; l++) {
         block_tape *t = &tape->blocks[l];
@@ -291,8 +298,9 @@ static int lowest_trained(const hone_model *model) {
     return l;
 }
 
-static void linear_backward(hone_ctx *ctx, const hone_pass *pass, const hone_linear *linear, const void *x,
-                            const void *dy, void *dx, hone_dtype dx_dtype, bool accumulate, const hone_saved *saved) {
+static void linear_backward(hone_ctx *ctx, const hone_pass *pass, const hone_linear *linear,
+                            const void *x, const void *dy, void *dx, hone_dtype dx_dtype,
+                            bool accumulate, const hone_saved *saved) {
     hone_lora_linear_args args = {.rows = pass->batch->rows,
                                   .linear = linear,
                                   .x = x,
@@ -304,15 +312,16 @@ static void linear_backward(hone_ctx *ctx, const hone_pass *pass, const hone_lin
 }
 
 /* dx: gradient of the block's output, becomes that of `middle`; dx_copy the same in the compute type. */
-static void mlp_backward(hone_ctx *ctx, const hone_pass *pass, int layer, const block_tape *t, float *dx,
-                         void *dx_copy) {
+static void mlp_backward(hone_ctx *ctx, const hone_pass *pass, int layer, const block_tape *t,
+                         float *dx, void *dx_copy) {
     const hone_op_set *ops = pass->model->ops;
     const hone_block *block = &pass->model->blocks[layer];
     dims d = dims_of(ctx, pass);
     hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
     void *h = t->h, *normed = t->normed2;
-    hone_swiglu_args swiglu = {
-        .rows = d.rows, .gate = &block->linear[HONE_LINEAR_GATE], .up = &block->linear[HONE_LINEAR_UP]};
+    hone_swiglu_args swiglu = {.rows = d.rows,
+                               .gate = &block->linear[HONE_LINEAR_GATE],
+                               .up = &block->linear[HONE_LINEAR_UP]};
     void *dh = hone_arena_scratch(&ctx->arena, d.rows * d.ffn * d.element);
     if (!ops->keeps_normed) {
         h = hone_arena_scratch(&ctx->arena, d.rows * d.ffn * d.element);
@@ -320,8 +329,8 @@ static void mlp_backward(hone_ctx *ctx, const hone_pass *pass, int layer, const 
         ops->swiglu_rebuild(ctx, &swiglu, &t->swiglu);
         swiglu.h = NULL;
     }
-    linear_backward(ctx, pass, &block->linear[HONE_LINEAR_DOWN], h, dx_copy, dh, ctx->compute, false,
-                    &t->linear[HONE_LINEAR_DOWN]);
+    linear_backward(ctx, pass, &block->linear[HONE_LINEAR_DOWN], h, dx_copy, dh, ctx->compute,
+                    false, &t->linear[HONE_LINEAR_DOWN]);
     float *dy = hone_arena_scratch(&ctx->arena, d.rows * d.hidden * sizeof(float));
     if (!ops->keeps_normed) {
         normed = hone_arena_scratch(&ctx->arena, d.rows * d.hidden * d.element);
@@ -343,15 +352,15 @@ static void mlp_backward(hone_ctx *ctx, const hone_pass *pass, int layer, const 
 }
 
 /* The same for the attention half: becomes the gradient of x, unless nothing below wants it. */
-static void attention_backward(hone_ctx *ctx, const hone_pass *pass, int layer, const block_tape *t, float *dx,
-                               void *dx_copy, bool wanted_below) {
+static void attention_backward(hone_ctx *ctx, const hone_pass *pass, int layer, const block_tape *t,
+                               float *dx, void *dx_copy, bool wanted_below) {
     const hone_op_set *ops = pass->model->ops;
     const hone_block *block = &pass->model->blocks[layer];
     dims d = dims_of(ctx, pass);
     hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
     void *d_o = hone_arena_scratch(&ctx->arena, d.rows * d.q * d.element);
-    linear_backward(ctx, pass, &block->linear[HONE_LINEAR_O], t->o, dx_copy, d_o, ctx->compute, false,
-                    &t->linear[HONE_LINEAR_O]);
+    linear_backward(ctx, pass, &block->linear[HONE_LINEAR_O], t->o, dx_copy, d_o, ctx->compute,
+                    false, &t->linear[HONE_LINEAR_O]);
     hone_attention_args attention = attention_args(pass, t);
     attention.d_o = d_o;
     attention.dq = hone_arena_scratch(&ctx->arena, d.rows * d.q * d.element);
@@ -368,8 +377,8 @@ static void attention_backward(hone_ctx *ctx, const hone_pass *pass, int layer, 
     float *dy = want_dy ? hone_arena_scratch(&ctx->arena, d.rows * d.hidden * sizeof(float)) : NULL;
     const void *dqkv[3] = {attention.dq, attention.dk, attention.dv};
     for (int i = HONE_LINEAR_Q; i <= HONE_LINEAR_V; i++)
-        linear_backward(ctx, pass, &block->linear[i], normed, dqkv[i], dy, HONE_F32, i > HONE_LINEAR_Q,
-                        &t->linear[i]);
+        linear_backward(ctx, pass, &block->linear[i], normed, dqkv[i], dy, HONE_F32,
+                        i > HONE_LINEAR_Q, &t->linear[i]);
     if (want_dy) {
         hone_rms_norm_args norm = norm_args(pass, t->x, block->attn_norm, NULL);
         norm.dy = dy;
@@ -392,8 +401,8 @@ static void block_again(hone_ctx *ctx, const hone_pass *pass, int layer, block_t
     block_forward(ctx, pass, layer, t, x, out, true);
 }
 
-static void blocks_backward(hone_ctx *ctx, const hone_pass *pass, hone_tape *tape, int lowest, float *dx,
-                            void *dx_copy) {
+static void blocks_backward(hone_ctx *ctx, const hone_pass *pass, hone_tape *tape, int lowest,
+                            float *dx, void *dx_copy) {
     for (int l = pass->model->config.layers - 1; l >= lowest; l--) {
         block_tape *t = &tape->blocks[l];
         if (pass->checkpoint) block_again(ctx, pass, l, t);
@@ -440,7 +449,8 @@ void hone_pass_run(hone_ctx *ctx, const hone_pass *pass) {
     if (pass->backward) {
         blocks_backward(ctx, pass, tape, lowest, dx, dx_copy);
         if (model->d_embedding)
-            hone_embedding_backward(ctx, pass->batch->ids, d.rows, d.hidden, dx, model->d_embedding);
+            hone_embedding_backward(ctx, pass->batch->ids, d.rows, d.hidden, dx,
+                                    model->d_embedding);
     }
     hone_arena_release(&ctx->arena, mark);
 }

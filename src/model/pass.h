@@ -26,14 +26,16 @@ typedef struct hone_tape hone_tape;
 typedef struct hone_pass {
     const hone_model *model;
     const hone_batch *batch;
-    hone_tape **tapes;    /* [team size], made by hone_pass_open */
+    hone_tape **tapes; /* [team size], made by hone_pass_open */
     int tape_count;
-    float *losses;        /* [rows], 0 where there is no label; NULL: no loss is computed. Forward only then */
-    bool backward;        /* gradients are added to the model's d* fields */
-    bool checkpoint;      /* keep only the blocks' inputs, run each block again in backward */
-    float scale;          /* of each label's loss in the gradient: 1/labels for a mean */
-    float *logits;        /* [vocab] of the last row, float32; NULL if not wanted. Forward only */
-    hone_cache *cache;    /* generation: the batch continues what the cache holds. NULL: none. Forward only */
+    float *
+        losses; /* [rows], 0 where there is no label; NULL: no loss is computed. Forward only then */
+    bool backward;   /* gradients are added to the model's d* fields */
+    bool checkpoint; /* keep only the blocks' inputs, run each block again in backward */
+    float scale;     /* of each label's loss in the gradient: 1/labels for a mean */
+    float *logits;   /* [vocab] of the last row, float32; NULL if not wanted. Forward only */
+    hone_cache
+        *cache; /* generation: the batch continues what the cache holds. NULL: none. Forward only */
 } hone_pass;
 
 /* Allocates the tapes for `threads` threads. */
