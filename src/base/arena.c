@@ -16,7 +16,8 @@ hone_status hone_arena_open(hone_arena *arena, size_t capacity, bool huge, hone_
     if (!hone_size_align(HONE_MAX(capacity, 1), huge ? HUGE_PAGE : 4096, &bytes)) {
         return hone_fail_memory(err, "the working memory", capacity);
     }
-    void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED) return hone_fail_memory(err, "the working memory", bytes);
     if (huge) (void)madvise(base, bytes, MADV_HUGEPAGE); /* a hint: without it, ordinary pages */
     arena->base = base;
@@ -36,8 +37,8 @@ hone_arena hone_arena_plan(void) {
 /* Adds the padded request to *stack when it fits beside the other stack. */
 static bool take(hone_arena *arena, size_t *stack, size_t bytes) {
     size_t padded, total;
-    if (!hone_size_align(bytes, ALIGN, &padded) || !hone_size_add(arena->saved + arena->scratch, padded, &total) ||
-        total > arena->capacity) {
+    if (!hone_size_align(bytes, ALIGN, &padded) ||
+        !hone_size_add(arena->saved + arena->scratch, padded, &total) || total > arena->capacity) {
         arena->overflow = true;
         return false;
     }
@@ -64,7 +65,8 @@ void *hone_arena_scratch(hone_arena *arena, size_t bytes) {
 
 hone_status hone_arena_check(const hone_arena *arena, hone_error *err) {
     if (!arena->overflow) return HONE_OK;
-    return hone_fail(err, HONE_ERR_INTERNAL,
-                     "the working memory of %zu bytes was planned too small (peak %zu); please report this",
-                     arena->capacity, arena->peak);
+    return hone_fail(
+        err, HONE_ERR_INTERNAL,
+        "the working memory of %zu bytes was planned too small (peak %zu); please report this",
+        arena->capacity, arena->peak);
 }

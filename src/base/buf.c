@@ -18,7 +18,8 @@ void hone_buf_free(hone_buf *buf) {
 
 hone_status hone_buf_reserve(hone_buf *buf, size_t extra, hone_error *err) {
     if (extra > buf->limit - buf->size) {
-        return hone_fail(err, HONE_ERR_LIMIT, "more than %zu bytes, the most that is allowed here", buf->limit);
+        return hone_fail(err, HONE_ERR_LIMIT, "more than %zu bytes, the most that is allowed here",
+                         buf->limit);
     }
     size_t need = buf->size + extra + 1;
     if (need <= buf->capacity) return HONE_OK;
@@ -53,7 +54,8 @@ hone_status hone_buf_printf(hone_buf *buf, hone_error *err, const char *format, 
     va_start(args, format);
     int size = vsnprintf(NULL, 0, format, args);
     va_end(args);
-    if (size < 0) return hone_fail(err, HONE_ERR_INTERNAL, "a text could not be formatted as \"%s\"", format);
+    if (size < 0)
+        return hone_fail(err, HONE_ERR_INTERNAL, "a text could not be formatted as \"%s\"", format);
     HONE_TRY(hone_buf_reserve(buf, (size_t)size, err));
     va_start(args, format);
     vsnprintf(buf->data + buf->size, (size_t)size + 1, format, args);

@@ -38,22 +38,19 @@ static size_t kibibytes_in(const char *path, const char *key) {
     return number_in(path, key, &value) && hone_size_mul(value, 1024, &bytes) ? bytes : 0;
 }
 
-size_t hone_memory_peak_rss(void) {
-    return kibibytes_in("/proc/self/status", "VmHWM:");
-}
+size_t hone_memory_peak_rss(void) { return kibibytes_in("/proc/self/status", "VmHWM:"); }
 
-size_t hone_memory_rss(void) {
-    return kibibytes_in("/proc/self/status", "VmRSS:");
-}
+size_t hone_memory_rss(void) { return kibibytes_in("/proc/self/status", "VmRSS:"); }
 
 /* The two generations of control groups say the same with other words. */
 typedef struct cgroup_words {
     const char *root, *limit, *usage, *inactive;
 } cgroup_words;
 
-static const cgroup_words unified = {"/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file "};
-static const cgroup_words legacy = {"/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
-                                    "total_inactive_file "};
+static const cgroup_words unified = {"/sys/fs/cgroup", "memory.max", "memory.current",
+                                     "inactive_file "};
+static const cgroup_words legacy = {"/sys/fs/cgroup/memory", "memory.limit_in_bytes",
+                                    "memory.usage_in_bytes", "total_inactive_file "};
 
 /* What the group at `path` still allows; page cache that can be dropped at once counts as free. */
 static size_t group_available(const cgroup_words *words, const char *path) {

@@ -30,9 +30,7 @@ static cpuid_words cpuid(unsigned leaf, unsigned subleaf) {
     return w;
 }
 
-static bool bits(unsigned word, unsigned mask) {
-    return (word & mask) == mask;
-}
+static bool bits(unsigned word, unsigned mask) { return (word & mask) == mask; }
 
 /* The register states that the operating system saves on a context switch. */
 static unsigned saved_states(void) {
@@ -49,11 +47,12 @@ static bool permit_amx(void) {
 
 unsigned hone_cpu_detect(void) {
     enum { OSXSAVE = 1 << 27, FMA = 1 << 12, F16C = 1 << 29, AVX = 1 << 28 }; /* leaf 1, ecx */
-    enum { YMM = 0x6, ZMM = 0xe6, TILES = 0x60000 };                         /* XCR0 */
-    const unsigned avx2 = 1u << 5 | 1u << 8;                                 /* leaf 7, ebx: AVX2, BMI2 */
-    const unsigned avx512 = 1u << 16 | 1u << 17 | 1u << 28 | 1u << 30 | 1u << 31; /* F DQ CD BW VL */
-    const unsigned amx = 1u << 22 | 1u << 24;                                /* leaf 7, edx: BF16, TILE */
-    const unsigned avx512bf16 = 1u << 5;                                     /* leaf 7.1, eax */
+    enum { YMM = 0x6, ZMM = 0xe6, TILES = 0x60000 };                          /* XCR0 */
+    const unsigned avx2 = 1u << 5 | 1u << 8; /* leaf 7, ebx: AVX2, BMI2 */
+    const unsigned avx512 =
+        1u << 16 | 1u << 17 | 1u << 28 | 1u << 30 | 1u << 31; /* F DQ CD BW VL */
+    const unsigned amx = 1u << 22 | 1u << 24;                 /* leaf 7, edx: BF16, TILE */
+    const unsigned avx512bf16 = 1u << 5;                      /* leaf 7.1, eax */
 
     cpuid_words one = cpuid(1, 0), seven = cpuid(7, 0), seven_one = cpuid(7, 1);
     if (!bits(one.ecx, OSXSAVE | FMA | F16C | AVX)) return 0;
@@ -71,17 +70,15 @@ unsigned hone_cpu_detect(void) {
 #elif defined(__aarch64__)
 
 unsigned hone_cpu_detect(void) {
-    const unsigned long asimd = 1ul << 1;  /* HWCAP_ASIMD */
-    const unsigned long bf16 = 1ul << 14;  /* HWCAP2_BF16: bfmmla, bfdot, bfcvt */
+    const unsigned long asimd = 1ul << 1; /* HWCAP_ASIMD */
+    const unsigned long bf16 = 1ul << 14; /* HWCAP2_BF16: bfmmla, bfdot, bfcvt */
     if ((getauxval(AT_HWCAP) & asimd) == 0) return 0;
     return HONE_CPU_NEON | ((getauxval(AT_HWCAP2) & bf16) != 0 ? HONE_CPU_NEONBF16 : 0);
 }
 
 #else
 
-unsigned hone_cpu_detect(void) {
-    return 0;
-}
+unsigned hone_cpu_detect(void) { return 0; }
 
 #endif
 
@@ -93,8 +90,10 @@ static const struct {
     {"scalar", "scalar", 0, 0},
     {"avx2", "AVX2", HONE_CPU_AVX2, HONE_CPU_AVX2},
     {"avx512", "AVX-512", HONE_CPU_AVX512, HONE_CPU_AVX2 | HONE_CPU_AVX512},
-    {"avx512bf16", "AVX-512 BF16", HONE_CPU_AVX512BF16, HONE_CPU_AVX2 | HONE_CPU_AVX512 | HONE_CPU_AVX512BF16},
-    {"amx", "AMX BF16", HONE_CPU_AMX, HONE_CPU_AVX2 | HONE_CPU_AVX512 | HONE_CPU_AVX512BF16 | HONE_CPU_AMX},
+    {"avx512bf16", "AVX-512 BF16", HONE_CPU_AVX512BF16,
+     HONE_CPU_AVX2 | HONE_CPU_AVX512 | HONE_CPU_AVX512BF16},
+    {"amx", "AMX BF16", HONE_CPU_AMX,
+     HONE_CPU_AVX2 | HONE_CPU_AVX512 | HONE_CPU_AVX512BF16 | HONE_CPU_AMX},
     {"neon", "NEON", HONE_CPU_NEON, HONE_CPU_NEON},
     {"neonbf16", "NEON BF16", HONE_CPU_NEONBF16, HONE_CPU_NEON | HONE_CPU_NEONBF16},
 };
@@ -107,8 +106,10 @@ hone_status hone_cpu_features(unsigned *features, hone_error *err) {
         int tier = 0;
         while (tier < TIER_COUNT && strcmp(cap, tiers[tier].word) != 0) tier++;
         if (tier == TIER_COUNT) {
-            return hone_fail(err, HONE_ERR_USAGE,
-                             "HONE_CPU=%.40s: expected scalar, avx2, avx512, avx512bf16, amx, neon or neonbf16", cap);
+            return hone_fail(
+                err, HONE_ERR_USAGE,
+                "HONE_CPU=%.40s: expected scalar, avx2, avx512, avx512bf16, amx, neon or neonbf16",
+                cap);
         }
         allowed = tiers[tier].allowed;
     }
@@ -138,9 +139,11 @@ static void read_model_name(void) {
         break;
     }
     if (file != NULL) fclose(file);
-    file = strcmp(model_name, "unknown") == 0 ? fopen("/sys/firmware/devicetree/base/model", "re") : NULL;
+    file = strcmp(model_name, "unknown") == 0 ? fopen("/sys/firmware/devicetree/base/model", "re")
+                                              : NULL;
     if (file == NULL) return;
-    if (fgets(line, sizeof line, file) != NULL) snprintf(model_name, sizeof model_name, "%.63s", line);
+    if (fgets(line, sizeof line, file) != NULL)
+        snprintf(model_name, sizeof model_name, "%.63s", line);
     fclose(file);
 }
 
@@ -168,7 +171,8 @@ static size_t cache_bytes(int level) {
     char line[32];
     for (int i = 0; cache_attribute(i, "level", line, sizeof line); i++) {
         int here = atoi(line);
-        if (cache_attribute(i, "type", line, sizeof line) && strncmp(line, "Instruction", 11) == 0) continue;
+        if (cache_attribute(i, "type", line, sizeof line) && strncmp(line, "Instruction", 11) == 0)
+            continue;
         if ((level != 0 && here != level) || here < best) continue;
         if (!cache_attribute(i, "size", line, sizeof line)) continue;
         char *unit;

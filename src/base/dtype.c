@@ -5,25 +5,20 @@
 
 static const struct {
     const char *name;
-    size_t block;       /* elements */
+    size_t block; /* elements */
     size_t block_bytes;
 } dtypes[HONE_DTYPE_COUNT] = {
-    [HONE_F32] = {"f32", 1, 4},    [HONE_F16] = {"f16", 1, 2},    [HONE_BF16] = {"bf16", 1, 2},
-    [HONE_Q4_0] = {"q4_0", 32, 18}, [HONE_Q4_1] = {"q4_1", 32, 20}, [HONE_Q8_0] = {"q8_0", 32, 34},
+    [HONE_F32] = {"f32", 1, 4},         [HONE_F16] = {"f16", 1, 2},
+    [HONE_BF16] = {"bf16", 1, 2},       [HONE_Q4_0] = {"q4_0", 32, 18},
+    [HONE_Q4_1] = {"q4_1", 32, 20},     [HONE_Q8_0] = {"q8_0", 32, 34},
     [HONE_AFFINE4] = {"affine4", 8, 4},
 };
 
-static bool known(hone_dtype dtype) {
-    return (unsigned)dtype < HONE_DTYPE_COUNT;
-}
+static bool known(hone_dtype dtype) { return (unsigned)dtype < HONE_DTYPE_COUNT; }
 
-const char *hone_dtype_name(hone_dtype dtype) {
-    return known(dtype) ? dtypes[dtype].name : "?";
-}
+const char *hone_dtype_name(hone_dtype dtype) { return known(dtype) ? dtypes[dtype].name : "?"; }
 
-size_t hone_dtype_block(hone_dtype dtype) {
-    return known(dtype) ? dtypes[dtype].block : 1;
-}
+size_t hone_dtype_block(hone_dtype dtype) { return known(dtype) ? dtypes[dtype].block : 1; }
 
 size_t hone_dtype_block_bytes(hone_dtype dtype) {
     return known(dtype) ? dtypes[dtype].block_bytes : 0;
@@ -58,9 +53,10 @@ hone_f16 hone_f32_to_f16(float f) {
     uint32_t magnitude = bits & 0x7fffffffu;
     if (magnitude > 0x7f800000u) return (hone_f16)(sign | 0x7e00u | (magnitude >> 13 & 0x1ffu));
     if (magnitude >= 0x477ff000u) return (hone_f16)(sign | 0x7c00u); /* 65520 and above */
-    if (magnitude < 0x33000001u) return (hone_f16)sign;              /* 2^-25 and below, a tie to zero */
+    if (magnitude < 0x33000001u) return (hone_f16)sign; /* 2^-25 and below, a tie to zero */
     uint32_t exponent = magnitude >> 23;
-    uint32_t drop = 13, rebias = 112u << 23; /* bits below the half's last, and the exponents' distance */
+    uint32_t drop = 13,
+             rebias = 112u << 23; /* bits below the half's last, and the exponents' distance */
     uint32_t value = magnitude - rebias;
     if (exponent < 113) { /* below 2^-14: a subnormal half, the leading one is explicit */
         value = (magnitude & 0x7fffffu) | 0x800000u;

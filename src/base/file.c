@@ -48,7 +48,8 @@ static hone_status read_all(int fd, const char *path, size_t size, hone_buf *buf
         if (got < 0) return hone_fail_errno(err, "read", path);
         if (got == 0) break;
         if (room == 0) {
-            return hone_fail(err, HONE_ERR_LIMIT, "%s: has more than the %zu bytes that are read here", path,
+            return hone_fail(err, HONE_ERR_LIMIT,
+                             "%s: has more than the %zu bytes that are read here", path,
                              buf->limit);
         }
         buf->size += (size_t)got;
@@ -64,7 +65,8 @@ hone_status hone_file_read(const char *path, size_t limit, hone_buf *buf, hone_e
     HONE_TRY(open_regular(path, &fd, &size, err));
     hone_status status;
     if (size > limit) {
-        status = hone_fail(err, HONE_ERR_LIMIT, "%s: has %zu bytes; at most %zu are read here", path, size, limit);
+        status = hone_fail(err, HONE_ERR_LIMIT, "%s: has %zu bytes; at most %zu are read here",
+                           path, size, limit);
     } else {
         status = read_all(fd, path, size, buf, err);
     }
@@ -108,10 +110,12 @@ void hone_file_map_drop(const hone_file_map *map, size_t offset, size_t size) {
     size_t begin, end = offset + HONE_MIN(size, map->size - offset);
     if (!hone_size_align(offset, page, &begin)) return;
     end &= ~(page - 1);
-    if (begin < end) (void)madvise((void *)(uintptr_t)(map->data + begin), end - begin, MADV_DONTNEED);
+    if (begin < end)
+        (void)madvise((void *)(uintptr_t)(map->data + begin), end - begin, MADV_DONTNEED);
 }
 
-hone_status hone_file_write_atomic(const char *path, const void *data, size_t size, hone_error *err) {
+hone_status hone_file_write_atomic(const char *path, const void *data, size_t size,
+                                   hone_error *err) {
     hone_file_writer writer;
     HONE_TRY(hone_file_writer_begin(&writer, path, err));
     hone_status status = hone_file_writer_append(&writer, data, size, err);
@@ -135,7 +139,8 @@ hone_status hone_file_writer_begin(hone_file_writer *writer, const char *path, h
     int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
     writer->fd = open(writer->temporary, flags, 0666);
     if (writer->fd < 0 && errno == EEXIST && unlink(writer->temporary) == 0) {
-        writer->fd = open(writer->temporary, flags, 0666); /* was left by a killed process of our number */
+        writer->fd =
+            open(writer->temporary, flags, 0666); /* was left by a killed process of our number */
     }
     if (writer->fd < 0) {
         hone_status status = hone_fail_errno(err, "create", writer->temporary);
@@ -147,7 +152,8 @@ hone_status hone_file_writer_begin(hone_file_writer *writer, const char *path, h
     return HONE_OK;
 }
 
-hone_status hone_file_writer_append(hone_file_writer *writer, const void *data, size_t size, hone_error *err) {
+hone_status hone_file_writer_append(hone_file_writer *writer, const void *data, size_t size,
+                                    hone_error *err) {
     for (size_t at = 0; at < size;) {
         ssize_t put = write(writer->fd, (const char *)data + at, size - at);
         if (put < 0 && errno == EINTR) continue;
@@ -161,14 +167,15 @@ hone_status hone_file_writer_append(hone_file_writer *writer, const void *data, 
 /* Makes the rename itself survive a power failure. */
 static hone_status sync_parent(const char *path, hone_error *err) {
     const char *slash = strrchr(path, '/');
-    char *directory = slash == NULL  ? strdup(".")
+    char *directory = slash == NULL   ? strdup(".")
                       : slash == path ? strdup("/")
                                       : strndup(path, (size_t)(slash - path));
     if (directory == NULL) return hone_fail_memory(err, "a file name", strlen(path) + 1);
     hone_status status = HONE_OK;
     int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     /* Not every file system can sync a directory (EINVAL), and a folder may be write-only to us. */
-    if (fd >= 0 && fsync(fd) != 0 && errno != EINVAL) status = hone_fail_errno(err, "sync", directory);
+    if (fd >= 0 && fsync(fd) != 0 && errno != EINVAL)
+        status = hone_fail_errno(err, "sync", directory);
     if (fd >= 0) close(fd);
     free(directory);
     return status;
@@ -200,9 +207,7 @@ void hone_file_writer_abandon(hone_file_writer *writer) {
     *writer = (hone_file_writer){.fd = -1};
 }
 
-bool hone_file_exists(const char *path) {
-    return access(path, F_OK) == 0;
-}
+bool hone_file_exists(const char *path) { return access(path, F_OK) == 0; }
 
 bool hone_file_is_directory(const char *path) {
     struct stat info;

@@ -18,10 +18,11 @@ static json_t *load(const char *text, size_t size, json_error_t *error) {
 
 static hone_status fail_parse(const json_error_t *error, const char *name, hone_error *err) {
     enum json_error_code code = json_error_code(error);
-    if (code == json_error_out_of_memory) return hone_fail(err, HONE_ERR_MEMORY, "%s: out of memory", name);
+    if (code == json_error_out_of_memory)
+        return hone_fail(err, HONE_ERR_MEMORY, "%s: out of memory", name);
     return hone_fail(err, code == json_error_stack_overflow ? HONE_ERR_LIMIT : HONE_ERR_FORMAT,
-                     "%s: line %d, column %d: %s; expected well-formed JSON", name, HONE_MAX(error->line, 1),
-                     HONE_MAX(error->column, 1), error->text);
+                     "%s: line %d, column %d: %s; expected well-formed JSON", name,
+                     HONE_MAX(error->line, 1), HONE_MAX(error->column, 1), error->text);
 }
 
 /* Whether `size` digits (no sign) are more than any int64 has. */
@@ -50,13 +51,15 @@ static hone_status widen_integers(const char *text, size_t size, hone_buf *out, 
                 HONE_TRY(hone_buf_append_str(out, ".0", err));
                 kept = at;
             }
-            while (at < size && strchr(".eE+-0123456789", text[at]) != NULL && text[at] != '\0') at++;
+            while (at < size && strchr(".eE+-0123456789", text[at]) != NULL && text[at] != '\0')
+                at++;
         }
     }
     return hone_buf_append(out, text + kept, size - kept, err);
 }
 
-hone_status hone_json_parse(const char *text, size_t size, const char *name, json_t **out, hone_error *err) {
+hone_status hone_json_parse(const char *text, size_t size, const char *name, json_t **out,
+                            hone_error *err) {
     json_error_t error;
     *out = load(text, size, &error);
     if (*out == NULL && json_error_code(&error) == json_error_numeric_overflow) {
@@ -78,15 +81,16 @@ hone_status hone_json_read(const char *path, size_t limit, json_t **out, hone_er
     return status;
 }
 
-/* The fewest digits that read back as the same number, and a sign that it is a real. */
+/* The fewest digits that read back as the same number; 100000.0 rather than 1e+05. */
 static void format_real(double value, char text[NUMBER_CHARS]) {
-    for (int digits = 1; digits <= 17; digits++) {
-        snprintf(text, NUMBER_CHARS - 2, "%.*g", digits, value);
+    bool whole = fabs(value) < 1e15 && value == floor(value);
+    if (whole) snprintf(text, NUMBER_CHARS, "%.1f", value);
+    for (int digits = 1; !whole && digits <= 17; digits++) {
+        snprintf(text, NUMBER_CHARS, "%.*g", digits, value);
         if (strtod(text, NULL) == value) break;
     }
     char *comma = strchr(text, ','); /* the locale's decimal point */
     if (comma != NULL) *comma = '.';
-    if (strpbrk(text, ".e") == NULL) strcat(text, ".0");
 }
 
 static hone_status format_scalar(const json_t *value, hone_buf *buf, hone_error *err) {
@@ -107,9 +111,11 @@ static hone_status break_line(hone_buf *buf, int indent, int depth, hone_error *
     return indent == 0 ? HONE_OK : hone_buf_printf(buf, err, "\n%*s", indent * depth, "");
 }
 
-static hone_status format_value(const json_t *value, int indent, int depth, hone_buf *buf, hone_error *err);
+static hone_status format_value(const json_t *value, int indent, int depth, hone_buf *buf,
+                                hone_error *err);
 
-static hone_status format_array(const json_t *array, int indent, int depth, hone_buf *buf, hone_error *err) {
+static hone_status format_array(const json_t *array, int indent, int depth, hone_buf *buf,
+                                hone_error *err) {
     size_t count = json_array_size(array);
     HONE_TRY(hone_buf_append_char(buf, '[', err));
     for (size_t i = 0; i < count; i++) {
@@ -121,11 +127,13 @@ static hone_status format_array(const json_t *array, int indent, int depth, hone
     return hone_buf_append_char(buf, ']', err);
 }
 
-static hone_status format_object(const json_t *object, int indent, int depth, hone_buf *buf, hone_error *err) {
+static hone_status format_object(const json_t *object, int indent, int depth, hone_buf *buf,
+                                 hone_error *err) {
     json_t *members = (json_t *)(uintptr_t)object; /* jansson's iterators take no const */
     HONE_TRY(hone_buf_append_char(buf, '{', err));
     bool first = true;
-    for (void *at = json_object_iter(members); at != NULL; at = json_object_iter_next(members, at)) {
+    for (void *at = json_object_iter(members); at != NULL;
+         at = json_object_iter_next(members, at)) {
         if (!first) HONE_TRY(hone_buf_append_str(buf, indent == 0 ? ", " : ",", err));
         first = false;
         HONE_TRY(break_line(buf, indent, depth + 1, err));
@@ -141,7 +149,8 @@ static hone_status format_object(const json_t *object, int indent, int depth, ho
     return hone_buf_append_char(buf, '}', err);
 }
 
-static hone_status format_value(const json_t *value, int indent, int depth, hone_buf *buf, hone_error *err) {
+static hone_status format_value(const json_t *value, int indent, int depth, hone_buf *buf,
+                                hone_error *err) {
     if (json_is_array(value)) return format_array(value, indent, depth, buf, err);
     if (json_is_object(value)) return format_object(value, indent, depth, buf, err);
     return format_scalar(value, buf, err);
@@ -167,16 +176,16 @@ static const json_t *member(const json_t *object, const char *key) {
     return json_is_null(value) ? NULL : value;
 }
 
-static hone_status fail_type(const json_t *value, const char *key, const char *name, const char *expected,
-                             hone_error *err) {
-    static const char *const types[] = {"an object", "an array", "a string", "an integer", "a number",
-                                        "true",      "false",    "null"};
-    return hone_fail(err, HONE_ERR_FORMAT, "%s: \"%s\" is %s; expected %s", name, key, types[json_typeof(value)],
-                     expected);
+static hone_status fail_type(const json_t *value, const char *key, const char *name,
+                             const char *expected, hone_error *err) {
+    static const char *const types[] = {"an object", "an array", "a string", "an integer",
+                                        "a number",  "true",     "false",    "null"};
+    return hone_fail(err, HONE_ERR_FORMAT, "%s: \"%s\" is %s; expected %s", name, key,
+                     types[json_typeof(value)], expected);
 }
 
-hone_status hone_json_get_int(const json_t *object, const char *key, const char *name, int64_t low, int64_t high,
-                              int64_t fallback, int64_t *out, hone_error *err) {
+hone_status hone_json_get_int(const json_t *object, const char *key, const char *name, int64_t low,
+                              int64_t high, int64_t fallback, int64_t *out, hone_error *err) {
     const json_t *value = member(object, key);
     *out = fallback;
     if (value == NULL) return HONE_OK;
@@ -184,15 +193,16 @@ hone_status hone_json_get_int(const json_t *object, const char *key, const char 
     json_int_t number = json_integer_value(value);
     if (number < low || number > high) {
         return hone_fail(err, HONE_ERR_FORMAT,
-                         "%s: \"%s\" is %" JSON_INTEGER_FORMAT "; expected an integer from %" PRId64 " to %" PRId64,
+                         "%s: \"%s\" is %" JSON_INTEGER_FORMAT "; expected an integer from %" PRId64
+                         " to %" PRId64,
                          name, key, number, low, high);
     }
     *out = number;
     return HONE_OK;
 }
 
-hone_status hone_json_get_number(const json_t *object, const char *key, const char *name, double fallback,
-                                 double *out, hone_error *err) {
+hone_status hone_json_get_number(const json_t *object, const char *key, const char *name,
+                                 double fallback, double *out, hone_error *err) {
     const json_t *value = member(object, key);
     *out = fallback;
     if (value == NULL) return HONE_OK;
@@ -201,8 +211,8 @@ hone_status hone_json_get_number(const json_t *object, const char *key, const ch
     return HONE_OK;
 }
 
-hone_status hone_json_get_bool(const json_t *object, const char *key, const char *name, bool fallback, bool *out,
-                               hone_error *err) {
+hone_status hone_json_get_bool(const json_t *object, const char *key, const char *name,
+                               bool fallback, bool *out, hone_error *err) {
     const json_t *value = member(object, key);
     *out = fallback;
     if (value == NULL) return HONE_OK;
@@ -211,8 +221,8 @@ hone_status hone_json_get_bool(const json_t *object, const char *key, const char
     return HONE_OK;
 }
 
-hone_status hone_json_get_string(const json_t *object, const char *key, const char *name, const char *fallback,
-                                 const char **out, hone_error *err) {
+hone_status hone_json_get_string(const json_t *object, const char *key, const char *name,
+                                 const char *fallback, const char **out, hone_error *err) {
     const json_t *value = member(object, key);
     *out = fallback;
     if (value == NULL) return HONE_OK;

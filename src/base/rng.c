@@ -3,9 +3,7 @@
 
 #include <math.h>
 
-static uint64_t rotate_left(uint64_t x, int by) {
-    return x << by | x >> (64 - by);
-}
+static uint64_t rotate_left(uint64_t x, int by) { return x << by | x >> (64 - by); }
 
 hone_rng hone_rng_make(uint64_t seed) {
     hone_rng rng;
@@ -32,9 +30,7 @@ uint64_t hone_rng_next(hone_rng *rng) {
     return result;
 }
 
-double hone_rng_uniform(hone_rng *rng) {
-    return (double)(hone_rng_next(rng) >> 11) * 0x1p-53;
-}
+double hone_rng_uniform(hone_rng *rng) { return (double)(hone_rng_next(rng) >> 11) * 0x1p-53; }
 
 double hone_rng_normal(hone_rng *rng) {
     double radius = sqrt(-2.0 * log(1.0 - hone_rng_uniform(rng))); /* 1 - u is never 0 */

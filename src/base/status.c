@@ -61,28 +61,36 @@ hone_status hone_fail_prefix(hone_error *err, const char *format, ...) {
 }
 
 hone_status hone_fail_memory(hone_error *err, const char *what, size_t bytes) {
-    return hone_fail(err, HONE_ERR_MEMORY,
-                     "out of memory: %s needs %zu bytes; close other programs or use a smaller model or batch", what,
-                     bytes);
+    return hone_fail(
+        err, HONE_ERR_MEMORY,
+        "out of memory: %s needs %zu bytes; close other programs or use a smaller model or batch",
+        what, bytes);
 }
 
 static const char *advice(int code) {
     switch (code) {
-    case ENOENT: return "; check the path";
+    case ENOENT:
+        return "; check the path";
     case EACCES:
-    case EPERM: return "; check who owns it and its permissions";
+    case EPERM:
+        return "; check who owns it and its permissions";
     case ENOSPC:
-    case EDQUOT: return "; free some space or choose another folder";
-    case EROFS: return "; choose a folder that can be written";
+    case EDQUOT:
+        return "; free some space or choose another folder";
+    case EROFS:
+        return "; choose a folder that can be written";
     case EMFILE:
-    case ENFILE: return "; raise the limit of open files (ulimit -n)";
-    case EFBIG: return "; raise the limit of file sizes (ulimit -f)";
-    default: return "";
+    case ENFILE:
+        return "; raise the limit of open files (ulimit -n)";
+    case EFBIG:
+        return "; raise the limit of file sizes (ulimit -f)";
+    default:
+        return "";
     }
 }
 
 hone_status hone_fail_errno(hone_error *err, const char *doing, const char *path) {
     int code = errno;
-    return hone_fail(err, code == ENOMEM ? HONE_ERR_MEMORY : HONE_ERR_IO, "%s: cannot %s: %s%s", path, doing,
-                     strerror(code), advice(code));
+    return hone_fail(err, code == ENOMEM ? HONE_ERR_MEMORY : HONE_ERR_IO, "%s: cannot %s: %s%s",
+                     path, doing, strerror(code), advice(code));
 }
