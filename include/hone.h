@@ -243,11 +243,13 @@ typedef struct hone_eval_options {
     int batch_size, seq_len;    /* of macro; 0: 4 and 256 */
     uint64_t seed;
     const char *worker;         /* path of the `hone` program that runs one training; required for macro */
+    bool plain;                 /* lines in ASCII alone */
     /* One line of the running report (UTF-8, no newline) as it becomes known; returning false stops and marks the
      * rest as not tested. NULL: none. */
     bool (*on_line)(void *user, const char *line);
-    /* What is running now and how far it is, 0..1: for a progress bar. NULL: none. */
-    void (*on_progress)(void *user, const char *what, double fraction);
+    /* What is running now and how far all of it is, 0..1: for a progress bar. Called at least twice a second while
+     * a model is fine-tuned; returning false stops as above. NULL: none. */
+    bool (*on_progress)(void *user, const char *what, double fraction);
     void *user;
 } hone_eval_options;
 
@@ -261,6 +263,9 @@ void hone_eval_report_free(hone_eval_report **report);
 typedef struct hone_eval_score {
     bool valid;                   /* false: a kernel was wrong; overall is 0 */
     double micro, macro, overall; /* NaN where not measured */
+    double kernel_speedup;        /* over naive, geometric mean of the six kernels; NaN where not measured */
+    double training_speedup;      /* over naive, geometric mean of the models; NaN where not measured */
+    int models_tested, rows_failed; /* real models fine-tuned with both sets; trainings that failed */
 } hone_eval_score;
 hone_eval_score hone_eval_report_score(const hone_eval_report *report);
 
