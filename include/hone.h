@@ -20,6 +20,11 @@
 extern "C" {
 #endif
 
+/* The library is built with hidden symbols; what is declared here is visible. */
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
+
 typedef enum hone_status {
     HONE_OK = 0,
     HONE_ERR_USAGE,       /* an option or argument that makes no sense */
@@ -272,6 +277,9 @@ hone_eval_score hone_eval_report_score(const hone_eval_report *report);
 /* The report as JSON (docs/evaluation.md gives the schema), written atomically. */
 hone_status hone_eval_report_write_json(const hone_eval_report *report, const char *path, hone_error *err);
 
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 #ifdef __cplusplus
 }
 #endif
