@@ -1,0 +1,2 @@
+#include "kernels/variants.h"
+void hone_gemm_bf16_avx512bf16(const hone_gemm *g) { hone_gemm_bf16_avx512(g); }
