@@ -78,15 +78,15 @@ VEC_INLINE void multiply_bf16(tile acc, int rows, int panels, const void *const 
 
 VEC_INLINE void multiply(tile acc, int rows, int panels, hone_dtype compute, const void *a,
                          size_t lda, size_t row, size_t last_row, size_t k, const void *b,
-                         size_t first_panel) {
+                         size_t b_depth, size_t first_panel) {
     const void *rows_of_a[TILE_ROWS];
     for (int r = 0; r < rows; r++)
         rows_of_a[r] = vec_at(a, compute, HONE_MIN(row + (size_t)r, last_row) * lda);
     if (compute == HONE_F32) {
-        size_t panel = k * HONE_PANEL;
+        size_t panel = b_depth * HONE_PANEL;
         multiply_f32(acc, rows, panels, rows_of_a, k, (const float *)b + first_panel * panel, panel);
     } else {
-        size_t depth = HONE_CEIL_DIV(k, HONE_PANEL_DEPTH) * (HONE_PANEL_DEPTH / 2);
+        size_t depth = HONE_CEIL_DIV(b_depth, HONE_PANEL_DEPTH) * (HONE_PANEL_DEPTH / 2);
         size_t panel = depth * HONE_PANEL;
         multiply_bf16(acc, rows, panels, rows_of_a, k, (const uint32_t *)b + first_panel * panel, panel);
     }
@@ -116,9 +116,10 @@ VEC_INLINE void compute_tile(const hone_gemm *g, int rows, int panels, hone_dtyp
 #pragma GCC unroll 16
         for (int v = 0; v < panels * PANEL_VECS; v++) acc[r][v] = vec_zero();
     }
-    multiply(acc, rows, panels, compute, g->a, g->lda, row, g->m - 1, g->k, g->b, panel);
+    size_t b_depth = g->b_depth > 0 ? g->b_depth : g->k;
+    multiply(acc, rows, panels, compute, g->a, g->lda, row, g->m - 1, g->k, g->b, b_depth, panel);
     if (g->k2 > 0)
-        multiply(acc, rows, panels, compute, g->a2, g->lda2, row, g->m - 1, g->k2, g->b2, panel);
+        multiply(acc, rows, panels, compute, g->a2, g->lda2, row, g->m - 1, g->k2, g->b2, g->k2, panel);
     size_t valid = HONE_MIN(g->m - row, (size_t)rows);
     for (size_t r = 0; r < valid; r++)
         store_row(g, acc[r], panels * PANEL_VECS, row + r, panel * HONE_PANEL);
