@@ -1,0 +1,274 @@
+/* ops/fused/attention: softmax(q k^T / sqrt(head_dim)) v by tiles with an online softmax (Dao et al., 2022), so that
+ * memory grows with the length and not with its square. Layer ops.
+ *
+ * q and k are rotated in place on the way; backward finds them rotated. Slot: 0 log-sum-exp [heads, q_rows] float32.
+ */
+#include "ops/fused/attention.h"
+
+#include "ops/fused/fused.h"
+
+#include <math.h>
+
+enum { LSE };
+
+#define KV_TILE HONE_ATTENTION_KV_TILE
+#define Q_TILE 64
+#define ROW_GRAIN 16
+
+hone_attention_panels hone_attention_take_panels(hone_ctx *ctx, const hone_attention_args *args, bool by_rows) {
+    hone_attention_panels panels = {.by_rows = by_rows};
+    for (size_t s = 0; s < args->segment_count; s++) {
+        panels.rows += hone_attention_padded(args->segments[s].kv_end - args->segments[s].kv_begin);
+    }
+    size_t unit = HONE_PANEL_DEPTH;
+    panels.row_bytes = (by_rows ? hone_pack_bytes(ctx->compute, unit, args->head_dim)
+                                : hone_pack_bytes(ctx->compute, args->head_dim, unit)) /
+                       unit;
+    panels.data = hone_arena_scratch(&ctx->arena, args->kv_heads * panels.rows * panels.row_bytes);
+    return panels;
+}
+
+void hone_attention_rotate(const hone_ctx *ctx, const hone_attention_args *args, size_t first_row, size_t rows,
+                           void *x, size_t stride, hone_dtype dtype, bool inverse) {
+    if (!args->cos) return;
+    hone_rope a = {
+        .rows = rows,
+        .heads = 1,
+        .head_dim = args->head_dim,
+        .rope_dim = args->rope_dim,
+        .x = x,
+        .y = x,
+        .x_stride = stride,
+        .y_stride = stride,
+        .dtype = dtype,
+        .positions = args->positions + first_row,
+        .cos = args->cos,
+        .sin = args->sin,
+        .interleaved = args->interleaved,
+        .inverse = inverse,
+    };
+    ctx->kernels->rope(&a);
+}
+
+void hone_attention_pack(hone_ctx *ctx, const hone_attention_args *args, void *x, bool rotate,
+                         const hone_attention_panels *panels, size_t panel_count) {
+    size_t stride = args->kv_heads * args->head_dim;
+    size_t total = panels->rows * args->kv_heads, before = 0, start = 0;
+    for (size_t s = 0; s < args->segment_count; s++) {
+        const hone_segment *segment = &args->segments[s];
+        size_t keys = segment->kv_end - segment->kv_begin;
+        for (size_t head = 0; head < args->kv_heads; head++) {
+            for (size_t row = 0; row < keys; row += KV_TILE) {
+                size_t rows = HONE_MIN(keys - row, (size_t)KV_TILE);
+                int owner = hone_attention_owner(ctx, before, total);
+                before += hone_attention_padded(rows);
+                if (owner != ctx->team.rank) continue;
+                void *tile = hone_element(x, ctx->compute, (segment->kv_begin + row) * stride + head * args->head_dim);
+                if (rotate) {
+                    hone_attention_rotate(ctx, args, segment->kv_begin + row, rows, tile, stride, ctx->compute, false);
+                }
+                hone_matrix w = hone_matrix_dense(tile, ctx->compute, rows, args->head_dim);
+                w.row_bytes = stride * hone_element_bytes(ctx->compute);
+                for (size_t p = 0; p < panel_count; p++) {
+                    size_t n = panels[p].by_rows ? rows : args->head_dim;
+                    size_t k = panels[p].by_rows ? args->head_dim : rows;
+                    hone_ctx_pack(ctx)(&w, panels[p].by_rows, 0, n, 0, k, 1.0f,
+                                       hone_attention_panel(&panels[p], head, start, row));
+                }
+            }
+        }
+        start += hone_attention_padded(keys);
+    }
+}
+
+void hone_attention_zero_gaps(hone_ctx *ctx, const hone_attention_args *args, bool keys, void *x) {
+    size_t row_bytes = (keys ? args->kv_heads : args->heads) * args->head_dim * hone_element_bytes(ctx->compute);
+    size_t rows = keys ? args->kv_rows : args->q_rows, gap = 0;
+    size_t begin, end;
+    hone_split(ctx->team, rows, ROW_GRAIN, &begin, &end);
+    for (size_t s = 0; s <= args->segment_count; s++) {
+        size_t gap_end = rows, next = rows;
+        if (s < args->segment_count) {
+            gap_end = keys ? args->segments[s].kv_begin : args->segments[s].q_begin;
+            next = keys ? args->segments[s].kv_end : args->segments[s].q_end;
+        }
+        size_t from = HONE_MAX(gap, begin), to = HONE_MIN(gap_end, end);
+        if (from < to) memset((char *)x + from * row_bytes, 0, (to - from) * row_bytes);
+        gap = next;
+    }
+}
+
+/* What one thread needs for a tile of queries. */
+typedef struct forward_scratch {
+    float *scores;                   /* [Q_TILE, KV_TILE] */
+    void *p;                         /* [Q_TILE, KV_TILE], compute type; scores themselves when that is float32 */
+    float *acc;                      /* [Q_TILE, head_dim] */
+    float m[Q_TILE], l[Q_TILE], correction[Q_TILE];
+    size_t valid[Q_TILE];
+} forward_scratch;
+
+/* One tile of query rows of one head: where its operands are. */
+typedef struct forward_tile {
+    const hone_segment *segment;
+    size_t head, q, rows; /* first row counted from q_begin, rows <= Q_TILE */
+    size_t start;         /* the segment's first packed row */
+} forward_tile;
+
+static void tile_scores(const hone_ctx *ctx, const hone_attention_args *args, const forward_tile *tile,
+                        const void *k_panels, size_t kv, size_t n, forward_scratch *scratch) {
+    size_t stride = args->heads * args->head_dim;
+    hone_gemm product = {
+        .m = tile->rows,
+        .n = HONE_CEIL_DIV(n, HONE_PANEL) * HONE_PANEL, /* whole panels: what is past n is never looked at */
+        .k = args->head_dim,
+        .a = hone_element(args->q, ctx->compute,
+                          (tile->segment->q_begin + tile->q) * stride + tile->head * args->head_dim),
+        .lda = stride,
+        .b = k_panels,
+        .c = scratch->scores,
+        .ldc = KV_TILE,
+        .c_dtype = HONE_F32,
+    };
+    hone_ctx_gemm(ctx)(&product);
+    for (size_t r = 0; r < tile->rows; r++) {
+        size_t visible = hone_attention_visible(tile->segment, tile->q + r);
+        scratch->valid[r] = visible > kv ? HONE_MIN(visible - kv, n) : 0;
+    }
+}
+
+/* acc = acc * correction + p V over n keys of a tile of `depth`. */
+static void tile_accumulate(const hone_ctx *ctx, const hone_attention_args *args, const forward_tile *tile,
+                            const void *v_panels, size_t n, size_t depth, bool first, forward_scratch *scratch) {
+    for (size_t r = 0; r < tile->rows && !first; r++) {
+        float *row = scratch->acc + r * args->head_dim;
+        if (scratch->correction[r] == 1.0f) continue;
+        ctx->kernels->scale(args->head_dim, scratch->correction[r], row, HONE_F32, row, HONE_F32, false);
+    }
+    hone_gemm product = {
+        .m = tile->rows,
+        .n = args->head_dim,
+        .k = n,
+        .a = scratch->p,
+        .lda = KV_TILE,
+        .b = v_panels,
+        .b_depth = depth,
+        .c = scratch->acc,
+        .ldc = args->head_dim,
+        .c_dtype = HONE_F32,
+        .accumulate = !first,
+    };
+    hone_ctx_gemm(ctx)(&product);
+}
+
+static void finish_tile(const hone_ctx *ctx, const hone_attention_args *args, const forward_tile *tile,
+                        const forward_scratch *scratch, float *lse) {
+    size_t row = tile->segment->q_begin + tile->q, stride = args->heads * args->head_dim;
+    for (size_t r = 0; r < tile->rows; r++) {
+        void *o = hone_element(args->o, ctx->compute, (row + r) * stride + tile->head * args->head_dim);
+        if (scratch->l[r] > 0) {
+            ctx->kernels->scale(args->head_dim, 1.0f / scratch->l[r], scratch->acc + r * args->head_dim, HONE_F32, o,
+                                ctx->compute, false);
+        } else {
+            memset(o, 0, args->head_dim * hone_element_bytes(ctx->compute));
+        }
+        if (lse) lse[tile->head * args->q_rows + row + r] = scratch->m[r] + logf(scratch->l[r]);
+    }
+}
+
+static void forward_one(const hone_ctx *ctx, const hone_attention_args *args, const forward_tile *tile,
+                        const hone_attention_panels *panels, forward_scratch *scratch, float *lse) {
+    size_t row = tile->segment->q_begin + tile->q, stride = args->heads * args->head_dim;
+    size_t kv_head = tile->head / (args->heads / args->kv_heads);
+    size_t keys = tile->segment->kv_end - tile->segment->kv_begin;
+    size_t visible = hone_attention_visible(tile->segment, tile->q + tile->rows - 1);
+    hone_attention_rotate(ctx, args, row, tile->rows,
+                          hone_element(args->q, ctx->compute, row * stride + tile->head * args->head_dim), stride,
+                          ctx->compute, false);
+    for (size_t r = 0; r < tile->rows; r++) {
+        scratch->m[r] = -INFINITY;
+        scratch->l[r] = 0;
+    }
+    for (size_t kv = 0; kv < visible; kv += KV_TILE) {
+        size_t n = HONE_MIN(visible - kv, (size_t)KV_TILE);
+        size_t depth = HONE_MIN(keys - kv, (size_t)KV_TILE); /* as packed */
+        tile_scores(ctx, args, tile, hone_attention_panel(&panels[0], kv_head, tile->start, kv), kv, n, scratch);
+        hone_softmax_tile softmax = {
+            .rows = tile->rows,
+            .cols = n,
+            .scores = scratch->scores,
+            .lds = KV_TILE,
+            .valid = scratch->valid,
+            .scale = 1.0f / sqrtf((float)args->head_dim),
+            .p = scratch->p,
+            .ldp = KV_TILE,
+            .p_dtype = ctx->compute,
+            .m = scratch->m,
+            .l = scratch->l,
+            .correction = scratch->correction,
+        };
+        ctx->kernels->softmax_tile(&softmax);
+        tile_accumulate(ctx, args, tile, hone_attention_panel(&panels[1], kv_head, tile->start, kv), n, depth, kv == 0,
+                        scratch);
+    }
+    finish_tile(ctx, args, tile, scratch, lse);
+}
+
+/* A tile's cost, in keys that its last row sees (and the tile's own overhead). */
+static size_t tile_cost(const hone_segment *segment, size_t q, size_t rows) {
+    return 64 + hone_attention_visible(segment, q + rows - 1);
+}
+
+static size_t total_cost(const hone_attention_args *args) {
+    size_t total = 0;
+    for (size_t s = 0; s < args->segment_count; s++) {
+        const hone_segment *segment = &args->segments[s];
+        size_t queries = segment->q_end - segment->q_begin;
+        for (size_t q = 0; q < queries; q += Q_TILE) {
+            total += tile_cost(segment, q, HONE_MIN(queries - q, (size_t)Q_TILE));
+        }
+    }
+    return total * args->heads;
+}
+
+static void forward_tiles(const hone_ctx *ctx, const hone_attention_args *args, const hone_attention_panels *panels,
+                          forward_scratch *scratch, float *lse) {
+    size_t total = total_cost(args), before = 0, start = 0;
+    for (size_t s = 0; s < args->segment_count; s++) {
+        const hone_segment *segment = &args->segments[s];
+        size_t queries = segment->q_end - segment->q_begin;
+        for (size_t head = 0; head < args->heads; head++) {
+            for (size_t q = 0; q < queries; q += Q_TILE) {
+                forward_tile tile = {segment, head, q, HONE_MIN(queries - q, (size_t)Q_TILE), start};
+                int owner = hone_attention_owner(ctx, before, total);
+                before += tile_cost(segment, q, tile.rows);
+                if (owner == ctx->team.rank) forward_one(ctx, args, &tile, panels, scratch, lse);
+            }
+        }
+        start += hone_attention_padded(segment->kv_end - segment->kv_begin);
+    }
+}
+
+void hone_fused_attention_with_rope_forward(hone_ctx *ctx, const hone_attention_args *args, hone_saved *saved) {
+    float *lse = NULL;
+    if (saved) {
+        saved->slot[LSE] = lse = hone_arena_save(&ctx->arena, args->heads * args->q_rows * sizeof *lse);
+    }
+    hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
+    hone_attention_panels panels[2] = {hone_attention_take_panels(ctx, args, true),
+                                       hone_attention_take_panels(ctx, args, false)};
+    forward_scratch scratch = {
+        .scores = hone_ctx_scratch_each(ctx, Q_TILE * KV_TILE * sizeof(float)),
+        .acc = hone_ctx_scratch_each(ctx, Q_TILE * args->head_dim * sizeof(float)),
+    };
+    scratch.p = scratch.scores;
+    if (ctx->compute != HONE_F32) scratch.p = hone_ctx_scratch_each(ctx, Q_TILE * KV_TILE * sizeof(hone_bf16));
+    if (!hone_ctx_planning(ctx)) {
+        hone_attention_pack(ctx, args, args->k, true, &panels[0], 1);
+        hone_attention_pack(ctx, args, (void *)(uintptr_t)args->v, false, &panels[1], 1);
+        hone_attention_zero_gaps(ctx, args, false, args->o);
+        hone_barrier(ctx->team);
+        forward_tiles(ctx, args, panels, &scratch, lse);
+        hone_barrier(ctx->team);
+    }
+    hone_arena_release_scratch(&ctx->arena, mark);
+}

@@ -1,0 +1,60 @@
+/* ops/fused/attention: what forward and backward of the fused attention share: how keys and values are packed, how
+ * work is shared out. Layer ops, private to attention.c and attention_backward.c.
+ *
+ * A segment's key rows are cut into tiles of KV_TILE. Each tile of each kv head is packed as gemm operands, once, by
+ * one thread, for all heads and query tiles. Segments start at multiples of 32 packed rows, which makes the bytes of
+ * a packed tile proportional to its rows.
+ */
+#ifndef HONE_OPS_FUSED_ATTENTION_H
+#define HONE_OPS_FUSED_ATTENTION_H
+
+#include "ops/internal.h"
+
+#define HONE_ATTENTION_KV_TILE 512
+
+/* Packed rows of `rows` key rows. */
+static inline size_t hone_attention_padded(size_t rows) {
+    return HONE_CEIL_DIV(rows, HONE_PANEL_DEPTH) * HONE_PANEL_DEPTH;
+}
+
+/* The keys or values of all kv heads as gemm operands. */
+typedef struct hone_attention_panels {
+    char *data;       /* [kv_heads][packed rows] */
+    size_t rows;      /* packed rows, all segments */
+    size_t row_bytes; /* of one packed row */
+    bool by_rows;     /* true: B[k][n] = x[n][k], rows are columns of B; false: rows are depths */
+} hone_attention_panels;
+
+hone_attention_panels hone_attention_take_panels(hone_ctx *ctx, const hone_attention_args *args, bool by_rows);
+
+/* The panels of rows [row, ...) of a segment that starts at packed row `start`; row a multiple of KV_TILE. */
+static inline char *hone_attention_panel(const hone_attention_panels *panels, size_t kv_head, size_t start,
+                                         size_t row) {
+    return panels->data + (kv_head * panels->rows + start + row) * panels->row_bytes;
+}
+
+/* Packs every tile of x [kv_rows, kv_heads, head_dim] into each of `panels`, the tiles split over the team. When
+ * `rotate`, x is k and is rotated in place first. No barrier. */
+void hone_attention_pack(hone_ctx *ctx, const hone_attention_args *args, void *x, bool rotate,
+                         const hone_attention_panels *panels, size_t panel_count);
+
+/* Rotates `rows` rows of one head, in place. */
+void hone_attention_rotate(const hone_ctx *ctx, const hone_attention_args *args, size_t first_row, size_t rows,
+                           void *x, size_t stride, hone_dtype dtype, bool inverse);
+
+/* Sets the rows of x that belong to no segment to zero: query rows, or key rows. Split over the team, no barrier. */
+void hone_attention_zero_gaps(hone_ctx *ctx, const hone_attention_args *args, bool keys, void *x);
+
+/* Keys of the segment that query row `q` (counted from q_begin) sees. */
+static inline size_t hone_attention_visible(const hone_segment *segment, size_t q) {
+    size_t keys = segment->kv_end - segment->kv_begin;
+    size_t later = segment->q_end - segment->q_begin - 1 - q;
+    return keys > later ? keys - later : 0;
+}
+
+/* The thread that does the piece of work that starts after `before` of `total` units. */
+static inline int hone_attention_owner(const hone_ctx *ctx, size_t before, size_t total) {
+    return (int)((double)before / (double)total * ctx->team.size);
+}
+
+#endif
