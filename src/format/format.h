@@ -37,6 +37,7 @@ typedef struct hone_file_set {
     size_t file_count;
     hone_tensor *tensors; /* [tensor_count], sorted by name */
     size_t tensor_count;
+    char *names;          /* owned: what the tensors' names point into */
     hone_gguf_meta *gguf; /* NULL unless kind is HONE_FORMAT_GGUF */
 } hone_file_set;
 
