@@ -1,14 +1,8 @@
-# The libraries hone stands on, each as one imported target. Debian's package names are in tools/setup.
+# The libraries hone stands on. Debian's package names are in tools/setup. Installed too, for static linking.
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson>=2.11)
 pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-0.1)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8>=10.30)
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
 pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto>=1.1)
-pkg_check_modules(POPT REQUIRED IMPORTED_TARGET popt)
 find_package(OpenMP REQUIRED COMPONENTS C)
-
-add_library(hone_packages INTERFACE)
-target_link_libraries(hone_packages INTERFACE
-    PkgConfig::JANSSON PkgConfig::YAML PkgConfig::PCRE2 PkgConfig::UTF8PROC PkgConfig::CRYPTO
-    OpenMP::OpenMP_C m ${CMAKE_DL_LIBS})

@@ -1,0 +1,68 @@
+# The front door. Everything real is in CMakeLists.txt and tools/; `make` alone says what there is.
+BUILD_TYPE = $(or $(SAN),release)
+BUILD = build/$(BUILD_TYPE)
+PREFIX = /usr/local
+JOBS = 1
+HONE = $(BUILD)/hone
+
+help:
+	@echo "hone: fine-tunes language models on plain machines"
+	@echo
+	@echo "  make run           set up, build, fetch a real model and data, and evaluate the kernels on them"
+	@echo "                     ARGS='...' gives hone eval other options (ARGS=--help lists them)"
+	@echo "  make build         build alone: the program is $(HONE)"
+	@echo "  make check         set up, build and run all tests; the last line is the count"
+	@echo "                     SAN=asan|ubsan|tsan runs them under sanitizers, TESTS='format/ cli/train' only some,"
+	@echo "                     JOBS=2 two at a time"
+	@echo "  make check-golden  GOLDEN=DIR compares with figures of other implementations (default tests/golden)"
+	@echo "  make tidy          the rules of style alone (part of check); make format mends what it can"
+	@echo "  make bench         the programs behind the figures of the documents"
+	@echo "  make install       PREFIX=$(PREFIX) DESTDIR= : program, libraries, headers, manual pages"
+	@echo "  make clean         remove build/"
+	@echo
+	@echo "The model and the data (120 MB) go to \$$HONE_HOME, else ~/.cache/hone."
+
+run: setup build
+	@tools/fetch-model
+	@tools/fetch-data $(BUILD)
+	$(HONE) eval $(ARGS)
+
+check: setup build model-and-data
+	@tools/run-tests -j $(JOBS) $(BUILD) $(TESTS)
+
+check-golden: setup build model-and-data
+	@HONE_GOLDEN=$(abspath $(or $(GOLDEN),tests/golden)) tools/run-tests -g $(BUILD) golden
+
+bench: setup build model-and-data
+	@ninja -C $(BUILD) bench
+	@set -e; for program in $$(find $(BUILD)/bench -type f -perm -u+x | sort); do echo "== $$program"; $$program $(ARGS); done
+
+setup:
+	@tools/setup
+
+# The tests that need the model or the data say so themselves when they are not there.
+model-and-data: build
+	@tools/fetch-model || echo "make: going on without the model: the tests that need it are skipped"
+	@tools/fetch-data $(BUILD) || echo "make: going on without WordNet"
+
+# CMake runs again by itself when its files or the set of sources change.
+$(BUILD)/build.ninja:
+	@cmake -S . -B $(BUILD) -G Ninja -DHONE_SANITIZE=$(SAN) -DHONE_WERROR=$(if $(CI),ON,OFF)
+
+build: setup
+	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
+	@ninja -C $(BUILD)
+
+install: build
+	@DESTDIR="$(DESTDIR)" cmake --install $(BUILD) --prefix "$(PREFIX)"
+
+tidy: setup
+	@mkdir -p $(BUILD) && tools/run-tests $(BUILD) '^style/'
+
+format: setup
+	@find include src cli tests tools bench examples -name '*.[ch]' -not -path 'tests/golden/*' | xargs clang-format -i
+
+clean:
+	rm -rf build
+
+.PHONY: help run check check-golden bench setup model-and-data build install tidy format clean
