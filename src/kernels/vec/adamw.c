@@ -3,8 +3,6 @@
 #include "kernels/vec/vec.h"
 #include <math.h>
 
-void HONE_VEC_NAME(adamw)(const hone_adamw *a);
-
 typedef struct constants {
     vec_f decay, scale, one_minus_beta1, beta2, one_minus_beta2, root, eps, minus_step;
 } constants;

@@ -2,12 +2,6 @@
 #include "kernels/vec/vec.h"
 #include <math.h>
 
-void HONE_VEC_NAME(cross_entropy_forward)(size_t rows, size_t vocab, const void *logits, hone_dtype dtype, size_t ld,
-                                          const int32_t *labels, float *loss, float *lse);
-void HONE_VEC_NAME(cross_entropy_backward)(size_t rows, size_t vocab, const void *logits, void *dlogits,
-                                           hone_dtype dtype, size_t ld, const int32_t *labels, const float *lse,
-                                           float scale);
-
 /* Elements per block: read from memory for the maximum, from L1 for the sum. A sum per block also
  * keeps the rounding of a long float32 sum small. */
 enum { BLOCK = 2048 };
@@ -64,24 +58,30 @@ VEC_INLINE void forward(size_t rows, size_t vocab, const void *logits, hone_dtyp
         loss[r] = 0;
         if (labels[r] != HONE_IGNORE) {
             assert(labels[r] >= 0 && (size_t)labels[r] < vocab);
-            loss[r] = (float)(((double)m - (double)vec_get_as(x, dtype, (size_t)labels[r])) + log_sum);
+            loss[r] =
+                (float)(((double)m - (double)vec_get_as(x, dtype, (size_t)labels[r])) + log_sum);
         }
     }
 }
 
-void HONE_VEC_NAME(cross_entropy_forward)(size_t rows, size_t vocab, const void *logits, hone_dtype dtype, size_t ld,
-                                          const int32_t *labels, float *loss, float *lse) {
-    if (dtype == HONE_F32) forward(rows, vocab, logits, HONE_F32, ld, labels, loss, lse);
-    else forward(rows, vocab, logits, HONE_BF16, ld, labels, loss, lse);
+void HONE_VEC_NAME(cross_entropy_forward)(size_t rows, size_t vocab, const void *logits,
+                                          hone_dtype dtype, size_t ld, const int32_t *labels,
+                                          float *loss, float *lse) {
+    if (dtype == HONE_F32)
+        forward(rows, vocab, logits, HONE_F32, ld, labels, loss, lse);
+    else
+        forward(rows, vocab, logits, HONE_BF16, ld, labels, loss, lse);
 }
 
-VEC_INLINE void backward_row(size_t vocab, const void *x, void *dx, hone_dtype dtype, size_t label, float lse,
-                             float scale) {
+VEC_INLINE void backward_row(size_t vocab, const void *x, void *dx, hone_dtype dtype, size_t label,
+                             float lse, float scale) {
     vec_f lv = vec_set1(lse), k = vec_set1(scale);
-    float at_label = vec_exp(vec_set1(vec_get_as(x, dtype, label)) - lv)[0]; /* before dx = x overwrites it */
+    float at_label =
+        vec_exp(vec_set1(vec_get_as(x, dtype, label)) - lv)[0]; /* before dx = x overwrites it */
     size_t i = 0;
     for (; i + 2 * VEC_WIDTH <= vocab; i += 2 * VEC_WIDTH) {
-        vec_f p0 = vec_exp(vec_load_as(x, dtype, i) - lv), p1 = vec_exp(vec_load_as(x, dtype, i + VEC_WIDTH) - lv);
+        vec_f p0 = vec_exp(vec_load_as(x, dtype, i) - lv),
+              p1 = vec_exp(vec_load_as(x, dtype, i + VEC_WIDTH) - lv);
         vec_store_as(dx, dtype, i, p0 * k);
         vec_store_as(dx, dtype, i + VEC_WIDTH, p1 * k);
     }
@@ -93,22 +93,26 @@ VEC_INLINE void backward_row(size_t vocab, const void *x, void *dx, hone_dtype d
     vec_put_as(dx, dtype, label, (at_label - 1.0f) * scale);
 }
 
-VEC_INLINE void backward(size_t rows, size_t vocab, const void *logits, void *dlogits, hone_dtype dtype, size_t ld,
-                         const int32_t *labels, const float *lse, float scale) {
+VEC_INLINE void backward(size_t rows, size_t vocab, const void *logits, void *dlogits,
+                         hone_dtype dtype, size_t ld, const int32_t *labels, const float *lse,
+                         float scale) {
     for (size_t r = 0; r < rows; r++) {
         void *dx = vec_at_mut(dlogits, dtype, r * ld);
         if (labels[r] == HONE_IGNORE) {
             memset(dx, 0, vocab * (dtype == HONE_F32 ? sizeof(float) : sizeof(hone_bf16)));
         } else {
             assert(labels[r] >= 0 && (size_t)labels[r] < vocab);
-            backward_row(vocab, vec_at(logits, dtype, r * ld), dx, dtype, (size_t)labels[r], lse[r], scale);
+            backward_row(vocab, vec_at(logits, dtype, r * ld), dx, dtype, (size_t)labels[r], lse[r],
+                         scale);
         }
     }
 }
 
-void HONE_VEC_NAME(cross_entropy_backward)(size_t rows, size_t vocab, const void *logits, void *dlogits,
-                                           hone_dtype dtype, size_t ld, const int32_t *labels, const float *lse,
-                                           float scale) {
-    if (dtype == HONE_F32) backward(rows, vocab, logits, dlogits, HONE_F32, ld, labels, lse, scale);
-    else backward(rows, vocab, logits, dlogits, HONE_BF16, ld, labels, lse, scale);
+void HONE_VEC_NAME(cross_entropy_backward)(size_t rows, size_t vocab, const void *logits,
+                                           void *dlogits, hone_dtype dtype, size_t ld,
+                                           const int32_t *labels, const float *lse, float scale) {
+    if (dtype == HONE_F32)
+        backward(rows, vocab, logits, dlogits, HONE_F32, ld, labels, lse, scale);
+    else
+        backward(rows, vocab, logits, dlogits, HONE_BF16, ld, labels, lse, scale);
 }

@@ -1,42 +1,52 @@
 /* kernels/vec: add, scale, transpose. */
 #include "kernels/vec/vec.h"
 
-void HONE_VEC_NAME(add)(size_t n, const void *a, hone_dtype a_dtype, const void *b, hone_dtype b_dtype, void *y,
-                        hone_dtype y_dtype);
-void HONE_VEC_NAME(scale)(size_t n, float alpha, const void *x, hone_dtype x_dtype, void *y, hone_dtype y_dtype,
-                          bool accumulate);
-void HONE_VEC_NAME(transpose)(size_t rows, size_t cols, const void *x, size_t ldx, void *y, size_t ldy,
-                              hone_dtype dtype);
-
-VEC_INLINE void add(size_t n, const void *a, hone_dtype a_dtype, const void *b, hone_dtype b_dtype, void *y,
-                    hone_dtype y_dtype) {
+VEC_INLINE void add(size_t n, const void *a, hone_dtype a_dtype, const void *b, hone_dtype b_dtype,
+                    void *y, hone_dtype y_dtype) {
     size_t i = 0;
     for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) {
         vec_store_as(y, y_dtype, i, vec_load_as(a, a_dtype, i) + vec_load_as(b, b_dtype, i));
     }
     if (i < n) {
         size_t w = n - i;
-        vec_store_as_n(y, y_dtype, i, vec_load_as_n(a, a_dtype, i, w) + vec_load_as_n(b, b_dtype, i, w), w);
+        vec_store_as_n(y, y_dtype, i,
+                       vec_load_as_n(a, a_dtype, i, w) + vec_load_as_n(b, b_dtype, i, w), w);
     }
 }
 
-void HONE_VEC_NAME(add)(size_t n, const void *a, hone_dtype a_dtype, const void *b, hone_dtype b_dtype, void *y,
-                        hone_dtype y_dtype) {
+void HONE_VEC_NAME(add)(size_t n, const void *a, hone_dtype a_dtype, const void *b,
+                        hone_dtype b_dtype, void *y, hone_dtype y_dtype) {
     bool a32 = a_dtype == HONE_F32, b32 = b_dtype == HONE_F32, y32 = y_dtype == HONE_F32;
     switch (a32 * 4 + b32 * 2 + y32) {
-    case 7: add(n, a, HONE_F32, b, HONE_F32, y, HONE_F32); break;
-    case 6: add(n, a, HONE_F32, b, HONE_F32, y, HONE_BF16); break;
-    case 5: add(n, a, HONE_F32, b, HONE_BF16, y, HONE_F32); break;
-    case 4: add(n, a, HONE_F32, b, HONE_BF16, y, HONE_BF16); break;
-    case 3: add(n, a, HONE_BF16, b, HONE_F32, y, HONE_F32); break;
-    case 2: add(n, a, HONE_BF16, b, HONE_F32, y, HONE_BF16); break;
-    case 1: add(n, a, HONE_BF16, b, HONE_BF16, y, HONE_F32); break;
-    default: add(n, a, HONE_BF16, b, HONE_BF16, y, HONE_BF16); break;
+    case 7:
+        add(n, a, HONE_F32, b, HONE_F32, y, HONE_F32);
+        break;
+    case 6:
+        add(n, a, HONE_F32, b, HONE_F32, y, HONE_BF16);
+        break;
+    case 5:
+        add(n, a, HONE_F32, b, HONE_BF16, y, HONE_F32);
+        break;
+    case 4:
+        add(n, a, HONE_F32, b, HONE_BF16, y, HONE_BF16);
+        break;
+    case 3:
+        add(n, a, HONE_BF16, b, HONE_F32, y, HONE_F32);
+        break;
+    case 2:
+        add(n, a, HONE_BF16, b, HONE_F32, y, HONE_BF16);
+        break;
+    case 1:
+        add(n, a, HONE_BF16, b, HONE_BF16, y, HONE_F32);
+        break;
+    default:
+        add(n, a, HONE_BF16, b, HONE_BF16, y, HONE_BF16);
+        break;
     }
 }
 
-VEC_INLINE void scale(size_t n, float alpha, const void *x, hone_dtype x_dtype, void *y, hone_dtype y_dtype,
-                      bool accumulate) {
+VEC_INLINE void scale(size_t n, float alpha, const void *x, hone_dtype x_dtype, void *y,
+                      hone_dtype y_dtype, bool accumulate) {
     vec_f k = vec_set1(alpha);
     size_t i = 0;
     for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) {
@@ -52,18 +62,34 @@ VEC_INLINE void scale(size_t n, float alpha, const void *x, hone_dtype x_dtype, 
     }
 }
 
-void HONE_VEC_NAME(scale)(size_t n, float alpha, const void *x, hone_dtype x_dtype, void *y, hone_dtype y_dtype,
-                          bool accumulate) {
+void HONE_VEC_NAME(scale)(size_t n, float alpha, const void *x, hone_dtype x_dtype, void *y,
+                          hone_dtype y_dtype, bool accumulate) {
     bool x32 = x_dtype == HONE_F32, y32 = y_dtype == HONE_F32;
     switch (x32 * 4 + y32 * 2 + accumulate) {
-    case 7: scale(n, alpha, x, HONE_F32, y, HONE_F32, true); break;
-    case 6: scale(n, alpha, x, HONE_F32, y, HONE_F32, false); break;
-    case 5: scale(n, alpha, x, HONE_F32, y, HONE_BF16, true); break;
-    case 4: scale(n, alpha, x, HONE_F32, y, HONE_BF16, false); break;
-    case 3: scale(n, alpha, x, HONE_BF16, y, HONE_F32, true); break;
-    case 2: scale(n, alpha, x, HONE_BF16, y, HONE_F32, false); break;
-    case 1: scale(n, alpha, x, HONE_BF16, y, HONE_BF16, true); break;
-    default: scale(n, alpha, x, HONE_BF16, y, HONE_BF16, false); break;
+    case 7:
+        scale(n, alpha, x, HONE_F32, y, HONE_F32, true);
+        break;
+    case 6:
+        scale(n, alpha, x, HONE_F32, y, HONE_F32, false);
+        break;
+    case 5:
+        scale(n, alpha, x, HONE_F32, y, HONE_BF16, true);
+        break;
+    case 4:
+        scale(n, alpha, x, HONE_F32, y, HONE_BF16, false);
+        break;
+    case 3:
+        scale(n, alpha, x, HONE_BF16, y, HONE_F32, true);
+        break;
+    case 2:
+        scale(n, alpha, x, HONE_BF16, y, HONE_F32, false);
+        break;
+    case 1:
+        scale(n, alpha, x, HONE_BF16, y, HONE_BF16, true);
+        break;
+    default:
+        scale(n, alpha, x, HONE_BF16, y, HONE_BF16, false);
+        break;
     }
 }
 
@@ -81,9 +107,11 @@ VEC_INLINE void transpose_square(vec_f *v) {
 }
 
 /* One square of h x w elements; bfloat16 passes through float32 unchanged (NaNs quieted). */
-VEC_INLINE void transpose_edge(size_t h, size_t w, const void *x, size_t ldx, void *y, size_t ldy, hone_dtype dtype) {
+VEC_INLINE void transpose_edge(size_t h, size_t w, const void *x, size_t ldx, void *y, size_t ldy,
+                               hone_dtype dtype) {
     vec_f v[VEC_WIDTH];
-    for (size_t i = 0; i < VEC_WIDTH; i++) v[i] = i < h ? vec_load_as_n(x, dtype, i * ldx, w) : vec_zero();
+    for (size_t i = 0; i < VEC_WIDTH; i++)
+        v[i] = i < h ? vec_load_as_n(x, dtype, i * ldx, w) : vec_zero();
     transpose_square(v);
     for (size_t j = 0; j < VEC_WIDTH && j < w; j++) vec_store_as_n(y, dtype, j * ldy, v[j], h);
 }
@@ -95,20 +123,26 @@ VEC_INLINE void transpose_whole(const void *x, size_t ldx, void *y, size_t ldy, 
     for (size_t j = 0; j < VEC_WIDTH; j++) vec_store_as(y, dtype, j * ldy, v[j]);
 }
 
-VEC_INLINE void transpose(size_t rows, size_t cols, const void *x, size_t ldx, void *y, size_t ldy, hone_dtype dtype) {
+VEC_INLINE void transpose(size_t rows, size_t cols, const void *x, size_t ldx, void *y, size_t ldy,
+                          hone_dtype dtype) {
     for (size_t j = 0; j < cols; j += VEC_WIDTH) {
         for (size_t i = 0; i < rows; i += VEC_WIDTH) {
             const void *from = vec_at(x, dtype, i * ldx + j);
             void *to = vec_at_mut(y, dtype, j * ldy + i);
-            size_t h = HONE_MIN(rows - i, (size_t)VEC_WIDTH), w = HONE_MIN(cols - j, (size_t)VEC_WIDTH);
-            if (h == VEC_WIDTH && w == VEC_WIDTH) transpose_whole(from, ldx, to, ldy, dtype);
-            else transpose_edge(h, w, from, ldx, to, ldy, dtype);
+            size_t h = HONE_MIN(rows - i, (size_t)VEC_WIDTH),
+                   w = HONE_MIN(cols - j, (size_t)VEC_WIDTH);
+            if (h == VEC_WIDTH && w == VEC_WIDTH)
+                transpose_whole(from, ldx, to, ldy, dtype);
+            else
+                transpose_edge(h, w, from, ldx, to, ldy, dtype);
         }
     }
 }
 
-void HONE_VEC_NAME(transpose)(size_t rows, size_t cols, const void *x, size_t ldx, void *y, size_t ldy,
-                              hone_dtype dtype) {
-    if (dtype == HONE_F32) transpose(rows, cols, x, ldx, y, ldy, HONE_F32);
-    else transpose(rows, cols, x, ldx, y, ldy, HONE_BF16);
+void HONE_VEC_NAME(transpose)(size_t rows, size_t cols, const void *x, size_t ldx, void *y,
+                              size_t ldy, hone_dtype dtype) {
+    if (dtype == HONE_F32)
+        transpose(rows, cols, x, ldx, y, ldy, HONE_F32);
+    else
+        transpose(rows, cols, x, ldx, y, ldy, HONE_BF16);
 }

@@ -2,16 +2,13 @@
 #include "kernels/vec/vec.h"
 #include <math.h>
 
-void HONE_VEC_NAME(rms_norm_forward)(const hone_rms_norm_forward *a);
-void HONE_VEC_NAME(rms_norm_rebuild)(const hone_rms_norm_rebuild *a);
-void HONE_VEC_NAME(rms_norm_backward)(const hone_rms_norm_backward *a);
-
 VEC_INLINE float sum_squares(const void *x, hone_dtype dtype, size_t n) {
     vec_f s0 = vec_zero(), s1 = s0, s2 = s0, s3 = s0;
     size_t i = 0;
     for (; i + 4 * VEC_WIDTH <= n; i += 4 * VEC_WIDTH) {
         vec_f v0 = vec_load_as(x, dtype, i), v1 = vec_load_as(x, dtype, i + VEC_WIDTH);
-        vec_f v2 = vec_load_as(x, dtype, i + 2 * VEC_WIDTH), v3 = vec_load_as(x, dtype, i + 3 * VEC_WIDTH);
+        vec_f v2 = vec_load_as(x, dtype, i + 2 * VEC_WIDTH),
+              v3 = vec_load_as(x, dtype, i + 3 * VEC_WIDTH);
         s0 = vec_fma(v0, v0, s0);
         s1 = vec_fma(v1, v1, s1);
         s2 = vec_fma(v2, v2, s2);
@@ -29,8 +26,8 @@ VEC_INLINE float sum_squares(const void *x, hone_dtype dtype, size_t n) {
 }
 
 /* y = x * rstd * gamma, and copy = x where it is not NULL. */
-VEC_INLINE void normalize(size_t n, const void *x, hone_dtype x_dtype, const float *gamma, float rstd, void *y,
-                          void *copy, hone_dtype y_dtype) {
+VEC_INLINE void normalize(size_t n, const void *x, hone_dtype x_dtype, const float *gamma,
+                          float rstd, void *y, void *copy, hone_dtype y_dtype) {
     vec_f r = vec_set1(rstd);
     size_t i = 0;
     for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) {
@@ -45,9 +42,11 @@ VEC_INLINE void normalize(size_t n, const void *x, hone_dtype x_dtype, const flo
     }
 }
 
-VEC_INLINE void copy_row(size_t n, const void *x, hone_dtype x_dtype, void *copy, hone_dtype y_dtype) {
+VEC_INLINE void copy_row(size_t n, const void *x, hone_dtype x_dtype, void *copy,
+                         hone_dtype y_dtype) {
     size_t i = 0;
-    for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) vec_store_as(copy, y_dtype, i, vec_load_as(x, x_dtype, i));
+    for (; i + VEC_WIDTH <= n; i += VEC_WIDTH)
+        vec_store_as(copy, y_dtype, i, vec_load_as(x, x_dtype, i));
     if (i < n) vec_store_as_n(copy, y_dtype, i, vec_load_as_n(x, x_dtype, i, n - i), n - i);
 }
 
@@ -59,9 +58,11 @@ VEC_INLINE void forward(const hone_rms_norm_forward *a, hone_dtype x_dtype, hone
         float rstd = 1.0f / sqrtf(sum_squares(x, x_dtype, n) / (float)n + a->eps);
         if (a->rstd) a->rstd[r] = rstd;
         if (a->y && copy) {
-            normalize(n, x, x_dtype, a->gamma, rstd, vec_at_mut(a->y, y_dtype, r * n), copy, y_dtype);
+            normalize(n, x, x_dtype, a->gamma, rstd, vec_at_mut(a->y, y_dtype, r * n), copy,
+                      y_dtype);
         } else if (a->y) {
-            normalize(n, x, x_dtype, a->gamma, rstd, vec_at_mut(a->y, y_dtype, r * n), NULL, y_dtype);
+            normalize(n, x, x_dtype, a->gamma, rstd, vec_at_mut(a->y, y_dtype, r * n), NULL,
+                      y_dtype);
         } else if (copy) {
             copy_row(n, x, x_dtype, copy, y_dtype);
         }
@@ -71,11 +72,15 @@ VEC_INLINE void forward(const hone_rms_norm_forward *a, hone_dtype x_dtype, hone
 void HONE_VEC_NAME(rms_norm_forward)(const hone_rms_norm_forward *a) {
     assert(a->hidden > 0);
     if (a->x_dtype == HONE_F32) {
-        if (a->y_dtype == HONE_F32) forward(a, HONE_F32, HONE_F32);
-        else forward(a, HONE_F32, HONE_BF16);
+        if (a->y_dtype == HONE_F32)
+            forward(a, HONE_F32, HONE_F32);
+        else
+            forward(a, HONE_F32, HONE_BF16);
     } else {
-        if (a->y_dtype == HONE_F32) forward(a, HONE_BF16, HONE_F32);
-        else forward(a, HONE_BF16, HONE_BF16);
+        if (a->y_dtype == HONE_F32)
+            forward(a, HONE_BF16, HONE_F32);
+        else
+            forward(a, HONE_BF16, HONE_BF16);
     }
 }
 
@@ -88,22 +93,27 @@ VEC_INLINE void rebuild(const hone_rms_norm_rebuild *a, hone_dtype x_dtype, hone
 
 void HONE_VEC_NAME(rms_norm_rebuild)(const hone_rms_norm_rebuild *a) {
     if (a->x_dtype == HONE_F32) {
-        if (a->y_dtype == HONE_F32) rebuild(a, HONE_F32, HONE_F32);
-        else rebuild(a, HONE_F32, HONE_BF16);
+        if (a->y_dtype == HONE_F32)
+            rebuild(a, HONE_F32, HONE_F32);
+        else
+            rebuild(a, HONE_F32, HONE_BF16);
     } else {
-        if (a->y_dtype == HONE_F32) rebuild(a, HONE_BF16, HONE_F32);
-        else rebuild(a, HONE_BF16, HONE_BF16);
+        if (a->y_dtype == HONE_F32)
+            rebuild(a, HONE_BF16, HONE_F32);
+        else
+            rebuild(a, HONE_BF16, HONE_BF16);
     }
 }
 
 /* Sum of dy*gamma*x; adds dy*x*rstd to dgamma where it is not NULL. */
-VEC_INLINE float backward_sum(const hone_rms_norm_backward *a, const void *dy, hone_dtype dy_dtype, const void *x,
-                              hone_dtype x_dtype, float rstd, float *dgamma) {
+VEC_INLINE float backward_sum(const hone_rms_norm_backward *a, const void *dy, hone_dtype dy_dtype,
+                              const void *x, hone_dtype x_dtype, float rstd, float *dgamma) {
     size_t n = a->hidden, i = 0;
     vec_f s0 = vec_zero(), s1 = s0, rs = vec_set1(rstd);
     for (; i + 2 * VEC_WIDTH <= n; i += 2 * VEC_WIDTH) {
         vec_f p0 = vec_load_as(dy, dy_dtype, i) * vec_load_as(x, x_dtype, i);
-        vec_f p1 = vec_load_as(dy, dy_dtype, i + VEC_WIDTH) * vec_load_as(x, x_dtype, i + VEC_WIDTH);
+        vec_f p1 =
+            vec_load_as(dy, dy_dtype, i + VEC_WIDTH) * vec_load_as(x, x_dtype, i + VEC_WIDTH);
         s0 = vec_fma(p0, vec_load(a->gamma + i), s0);
         s1 = vec_fma(p1, vec_load(a->gamma + i + VEC_WIDTH), s1);
         if (dgamma) {
@@ -122,8 +132,9 @@ VEC_INLINE float backward_sum(const hone_rms_norm_backward *a, const void *dy, h
 }
 
 /* dx (+)= dy*gamma*rstd - x*c */
-VEC_INLINE void backward_row(const hone_rms_norm_backward *a, const void *dy, hone_dtype dy_dtype, const void *x,
-                             hone_dtype x_dtype, float rstd, float c, float *dx, void *copy, hone_dtype copy_dtype) {
+VEC_INLINE void backward_row(const hone_rms_norm_backward *a, const void *dy, hone_dtype dy_dtype,
+                             const void *x, hone_dtype x_dtype, float rstd, float c, float *dx,
+                             void *copy, hone_dtype copy_dtype) {
     vec_f rs = vec_set1(rstd), cs = vec_set1(c);
     size_t n = a->hidden, i = 0;
     for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) {
@@ -148,15 +159,19 @@ VEC_INLINE void backward(const hone_rms_norm_backward *a, hone_dtype dy_dtype, h
     for (size_t r = 0; r < a->rows; r++) {
         const void *dy = vec_at(a->dy, dy_dtype, r * n), *x = vec_at(a->x, x_dtype, r * n);
         float rstd = a->rstd[r], sum;
-        if (a->dgamma) sum = backward_sum(a, dy, dy_dtype, x, x_dtype, rstd, a->dgamma);
-        else sum = backward_sum(a, dy, dy_dtype, x, x_dtype, rstd, NULL);
+        if (a->dgamma)
+            sum = backward_sum(a, dy, dy_dtype, x, x_dtype, rstd, a->dgamma);
+        else
+            sum = backward_sum(a, dy, dy_dtype, x, x_dtype, rstd, NULL);
         float c = sum / (float)n * rstd * rstd * rstd, *dx = a->dx + r * n;
         if (!a->dx_copy) {
             backward_row(a, dy, dy_dtype, x, x_dtype, rstd, c, dx, NULL, HONE_F32);
         } else if (a->copy_dtype == HONE_F32) {
-            backward_row(a, dy, dy_dtype, x, x_dtype, rstd, c, dx, (float *)a->dx_copy + r * n, HONE_F32);
+            backward_row(a, dy, dy_dtype, x, x_dtype, rstd, c, dx, (float *)a->dx_copy + r * n,
+                         HONE_F32);
         } else {
-            backward_row(a, dy, dy_dtype, x, x_dtype, rstd, c, dx, (hone_bf16 *)a->dx_copy + r * n, HONE_BF16);
+            backward_row(a, dy, dy_dtype, x, x_dtype, rstd, c, dx, (hone_bf16 *)a->dx_copy + r * n,
+                         HONE_BF16);
         }
     }
 }
@@ -164,10 +179,14 @@ VEC_INLINE void backward(const hone_rms_norm_backward *a, hone_dtype dy_dtype, h
 void HONE_VEC_NAME(rms_norm_backward)(const hone_rms_norm_backward *a) {
     assert(a->hidden > 0);
     if (a->dy_dtype == HONE_F32) {
-        if (a->x_dtype == HONE_F32) backward(a, HONE_F32, HONE_F32);
-        else backward(a, HONE_F32, HONE_BF16);
+        if (a->x_dtype == HONE_F32)
+            backward(a, HONE_F32, HONE_F32);
+        else
+            backward(a, HONE_F32, HONE_BF16);
     } else {
-        if (a->x_dtype == HONE_F32) backward(a, HONE_BF16, HONE_F32);
-        else backward(a, HONE_BF16, HONE_BF16);
+        if (a->x_dtype == HONE_F32)
+            backward(a, HONE_BF16, HONE_F32);
+        else
+            backward(a, HONE_BF16, HONE_BF16);
     }
 }

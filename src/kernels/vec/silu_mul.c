@@ -1,14 +1,11 @@
 /* kernels/vec: silu(gate) * up and its backward pass. */
 #include "kernels/vec/vec.h"
 
-void HONE_VEC_NAME(silu_mul)(size_t n, hone_dtype dtype, const void *gate, const void *up, void *h);
-void HONE_VEC_NAME(silu_mul_backward)(size_t n, hone_dtype dtype, const void *dh, const void *gate, const void *up,
-                                      void *dgate, void *dup, void *h);
-
 VEC_INLINE void forward(size_t n, hone_dtype dtype, const void *gate, const void *up, void *h) {
     size_t i = 0;
     for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) {
-        vec_store_as(h, dtype, i, vec_silu(vec_load_as(gate, dtype, i)) * vec_load_as(up, dtype, i));
+        vec_store_as(h, dtype, i,
+                     vec_silu(vec_load_as(gate, dtype, i)) * vec_load_as(up, dtype, i));
     }
     if (i < n) {
         size_t w = n - i;
@@ -17,9 +14,12 @@ VEC_INLINE void forward(size_t n, hone_dtype dtype, const void *gate, const void
     }
 }
 
-void HONE_VEC_NAME(silu_mul)(size_t n, hone_dtype dtype, const void *gate, const void *up, void *h) {
-    if (dtype == HONE_F32) forward(n, HONE_F32, gate, up, h);
-    else forward(n, HONE_BF16, gate, up, h);
+void HONE_VEC_NAME(silu_mul)(size_t n, hone_dtype dtype, const void *gate, const void *up,
+                             void *h) {
+    if (dtype == HONE_F32)
+        forward(n, HONE_F32, gate, up, h);
+    else
+        forward(n, HONE_BF16, gate, up, h);
 }
 
 typedef struct gradients {
@@ -34,33 +34,38 @@ VEC_INLINE gradients differentiate(vec_f dh, vec_f gate, vec_f up) {
     return (gradients){dh * up * slope, dh * silu, silu * up};
 }
 
-VEC_INLINE void backward(size_t n, hone_dtype dtype, const void *dh, const void *gate, const void *up, void *dgate,
-                         void *dup, void *h) {
+VEC_INLINE void backward(size_t n, hone_dtype dtype, const void *dh, const void *gate,
+                         const void *up, void *dgate, void *dup, void *h) {
     size_t i = 0;
     for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) {
-        gradients g =
-            differentiate(vec_load_as(dh, dtype, i), vec_load_as(gate, dtype, i), vec_load_as(up, dtype, i));
+        gradients g = differentiate(vec_load_as(dh, dtype, i), vec_load_as(gate, dtype, i),
+                                    vec_load_as(up, dtype, i));
         vec_store_as(dgate, dtype, i, g.dgate);
         vec_store_as(dup, dtype, i, g.dup);
         if (h) vec_store_as(h, dtype, i, g.h);
     }
     if (i < n) {
         size_t w = n - i;
-        gradients g = differentiate(vec_load_as_n(dh, dtype, i, w), vec_load_as_n(gate, dtype, i, w),
-                                    vec_load_as_n(up, dtype, i, w));
+        gradients g =
+            differentiate(vec_load_as_n(dh, dtype, i, w), vec_load_as_n(gate, dtype, i, w),
+                          vec_load_as_n(up, dtype, i, w));
         vec_store_as_n(dgate, dtype, i, g.dgate, w);
         vec_store_as_n(dup, dtype, i, g.dup, w);
         if (h) vec_store_as_n(h, dtype, i, g.h, w);
     }
 }
 
-void HONE_VEC_NAME(silu_mul_backward)(size_t n, hone_dtype dtype, const void *dh, const void *gate, const void *up,
-                                      void *dgate, void *dup, void *h) {
+void HONE_VEC_NAME(silu_mul_backward)(size_t n, hone_dtype dtype, const void *dh, const void *gate,
+                                      const void *up, void *dgate, void *dup, void *h) {
     if (dtype == HONE_F32) {
-        if (h) backward(n, HONE_F32, dh, gate, up, dgate, dup, h);
-        else backward(n, HONE_F32, dh, gate, up, dgate, dup, NULL);
+        if (h)
+            backward(n, HONE_F32, dh, gate, up, dgate, dup, h);
+        else
+            backward(n, HONE_F32, dh, gate, up, dgate, dup, NULL);
     } else {
-        if (h) backward(n, HONE_BF16, dh, gate, up, dgate, dup, h);
-        else backward(n, HONE_BF16, dh, gate, up, dgate, dup, NULL);
+        if (h)
+            backward(n, HONE_BF16, dh, gate, up, dgate, dup, h);
+        else
+            backward(n, HONE_BF16, dh, gate, up, dgate, dup, NULL);
     }
 }

@@ -2,13 +2,11 @@
 #include "kernels/vec/vec.h"
 #include <math.h>
 
-void HONE_VEC_NAME(softmax_tile)(const hone_softmax_tile *a);
-void HONE_VEC_NAME(softmax_again)(const hone_softmax_again *a);
-
 /* Zeroes elements [begin, end). */
 VEC_INLINE void zero_from(void *p, hone_dtype dtype, size_t begin, size_t end) {
-    if (begin < end) memset(vec_at_mut(p, dtype, begin), 0, (size_t)((char *)vec_at_mut(p, dtype, end) -
-                                                                    (char *)vec_at_mut(p, dtype, begin)));
+    if (begin < end)
+        memset(vec_at_mut(p, dtype, begin), 0,
+               (size_t)((char *)vec_at_mut(p, dtype, end) - (char *)vec_at_mut(p, dtype, begin)));
 }
 
 VEC_INLINE float row_max(const float *s, size_t n, float scale) {
@@ -27,7 +25,8 @@ VEC_INLINE float row_max(const float *s, size_t n, float scale) {
 }
 
 /* p = exp(scale*s - m); returns the sum. */
-VEC_INLINE float row_exp(const float *s, size_t n, float scale, float m, void *p, hone_dtype dtype) {
+VEC_INLINE float row_exp(const float *s, size_t n, float scale, float m, void *p,
+                         hone_dtype dtype) {
     vec_f k = vec_set1(scale), minus_m = vec_set1(-m), s0 = vec_zero(), s1 = s0;
     size_t i = 0;
     for (; i + 2 * VEC_WIDTH <= n; i += 2 * VEC_WIDTH) {
@@ -71,8 +70,10 @@ VEC_INLINE void tile(const hone_softmax_tile *a, hone_dtype dtype) {
 }
 
 void HONE_VEC_NAME(softmax_tile)(const hone_softmax_tile *a) {
-    if (a->p_dtype == HONE_F32) tile(a, HONE_F32);
-    else tile(a, HONE_BF16);
+    if (a->p_dtype == HONE_F32)
+        tile(a, HONE_F32);
+    else
+        tile(a, HONE_BF16);
 }
 
 typedef struct again_row {
@@ -86,14 +87,18 @@ VEC_INLINE void again_at(const again_row *row, hone_dtype dtype, size_t i, size_
     vec_f s = whole ? vec_load(row->s + i) : vec_load_n(row->s + i, w);
     vec_f p = vec_exp(vec_fma(s, row->scale, row->minus_lse));
     if (row->p) {
-        if (whole) vec_store_as(row->p, dtype, i, p);
-        else vec_store_as_n(row->p, dtype, i, p, w);
+        if (whole)
+            vec_store_as(row->p, dtype, i, p);
+        else
+            vec_store_as_n(row->p, dtype, i, p, w);
     }
     if (row->dp) {
         vec_f dp = whole ? vec_load(row->dp + i) : vec_load_n(row->dp + i, w);
         vec_f ds = p * (dp - row->delta) * row->scale;
-        if (whole) vec_store_as(row->ds, dtype, i, ds);
-        else vec_store_as_n(row->ds, dtype, i, ds, w);
+        if (whole)
+            vec_store_as(row->ds, dtype, i, ds);
+        else
+            vec_store_as_n(row->ds, dtype, i, ds, w);
     }
 }
 
@@ -118,6 +123,8 @@ VEC_INLINE void again(const hone_softmax_again *a, hone_dtype dtype) {
 
 void HONE_VEC_NAME(softmax_again)(const hone_softmax_again *a) {
     assert(a->p || a->dp);
-    if (a->out_dtype == HONE_F32) again(a, HONE_F32);
-    else again(a, HONE_BF16);
+    if (a->out_dtype == HONE_F32)
+        again(a, HONE_F32);
+    else
+        again(a, HONE_BF16);
 }

@@ -13,34 +13,34 @@
 #define HONE_KERNELS_VEC_VEC_H
 
 #include "base/size.h"
-#include "kernels/kernels.h"
+#include "kernels/variants.h"
 #include <assert.h>
 
 #define HONE_VEC_ID_scalar 1
-#define HONE_VEC_ID_avx2   2
+#define HONE_VEC_ID_avx2 2
 #define HONE_VEC_ID_avx512 3
-#define HONE_VEC_ID_neon   4
-#define VEC_CAT_(a, b)     a##b
-#define VEC_CAT(a, b)      VEC_CAT_(a, b)
-#define VEC_ID             VEC_CAT(HONE_VEC_ID_, HONE_VEC_ISA)
-#define VEC_JOIN_(a, b)    hone_##a##_##b
-#define VEC_JOIN(a, b)     VEC_JOIN_(a, b)
+#define HONE_VEC_ID_neon 4
+#define VEC_CAT_(a, b) a##b
+#define VEC_CAT(a, b) VEC_CAT_(a, b)
+#define VEC_ID VEC_CAT(HONE_VEC_ID_, HONE_VEC_ISA)
+#define VEC_JOIN_(a, b) hone_##a##_##b
+#define VEC_JOIN(a, b) VEC_JOIN_(a, b)
 
 /* The exported name of a kernel in this ISA. */
 #define HONE_VEC_NAME(name) VEC_JOIN(name, HONE_VEC_ISA)
 
 #if VEC_ID == HONE_VEC_ID_avx512
 #include <immintrin.h>
-#define VEC_WIDTH  16
+#define VEC_WIDTH 16
 #define VEC_AVX512 1
 #elif VEC_ID == HONE_VEC_ID_avx2
 #include <immintrin.h>
 #define VEC_WIDTH 8
-#define VEC_AVX2  1
+#define VEC_AVX2 1
 #elif VEC_ID == HONE_VEC_ID_neon
 #include <arm_neon.h>
 #define VEC_WIDTH 4
-#define VEC_NEON  1
+#define VEC_NEON 1
 #elif VEC_ID == HONE_VEC_ID_scalar
 #define VEC_WIDTH 4
 #else
@@ -79,7 +79,9 @@ VEC_INLINE __mmask16 vec_mask(size_t n) { return (__mmask16)((1u << n) - 1u); }
 #endif
 
 /* where ? a : b, lane by lane; `where` is a comparison's result. */
-VEC_INLINE vec_f vec_select(vec_i where, vec_f a, vec_f b) { return (vec_f)(((vec_i)a & where) | ((vec_i)b & ~where)); }
+VEC_INLINE vec_f vec_select(vec_i where, vec_f a, vec_f b) {
+    return (vec_f)(((vec_i)a & where) | ((vec_i)b & ~where));
+}
 
 /* v in the first n lanes, fill after. */
 VEC_INLINE vec_f vec_keep(vec_f v, size_t n, vec_f fill) {
@@ -103,7 +105,8 @@ VEC_INLINE vec_f vec_zip_low(vec_f a, vec_f b) {
 
 VEC_INLINE vec_f vec_zip_high(vec_f a, vec_f b) {
 #if VEC_WIDTH == 16
-    return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15,
+                                   31);
 #elif VEC_WIDTH == 8
     return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
 #else
@@ -350,7 +353,9 @@ VEC_INLINE float vec_max_lane(vec_f v) {
     return even > odd ? even : odd;
 }
 #else
-VEC_INLINE __m128 vec_half_sum(__m256 v) { return _mm256_castps256_ps128(v) + _mm256_extractf128_ps(v, 1); }
+VEC_INLINE __m128 vec_half_sum(__m256 v) {
+    return _mm256_castps256_ps128(v) + _mm256_extractf128_ps(v, 1);
+}
 VEC_INLINE __m128 vec_half_max(__m256 v) {
     return _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
 }
@@ -403,7 +408,8 @@ VEC_INLINE vec_d vec_high_d(vec_f v) {
  * x = n ln 2 + r; e^r = 1 + r + r^2 P(r), P the minimax polynomial of degree 4 on |r| <= 0.3475
  * (relative error 3e-9). ln 2 in two parts, the first short enough that its product with n is exact. */
 VEC_INLINE vec_f vec_exp(vec_f x) {
-    const vec_f magic = vec_set1(0x1.8p23f); /* adding it leaves the nearest integer in the low bits */
+    const vec_f magic =
+        vec_set1(0x1.8p23f); /* adding it leaves the nearest integer in the low bits */
     x = vec_min(vec_set1(89.0f), vec_max(vec_set1(-104.0f), x));
     vec_f shifted = vec_fma(x, vec_set1(0x1.715476p0f), magic);
     vec_f n = shifted - magic;
