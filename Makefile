@@ -35,7 +35,8 @@ check-golden: setup build model-and-data
 
 bench: setup build model-and-data
 	@ninja -C $(BUILD) bench
-	@set -e; for program in $$(find $(BUILD)/bench -type f -perm -u+x | sort); do echo "== $$program"; $$program $(ARGS); done
+	@set -e; for program in $$(find $(BUILD)/bench -type f -perm -u+x | sort); do \
+		echo "== $$program"; $$program $(ARGS); done
 
 setup:
 	@tools/setup

@@ -29,7 +29,7 @@ ok() { echo "ok - $1"; }
 not_ok() {
     echo "not ok - $1"
     shift
-    printf '    %s\n' "$@"
+    [ $# -eq 0 ] || printf '    %s\n' "$@"
     failures=$((failures + 1))
 }
 

@@ -39,8 +39,8 @@ lacks out . "nothing else is exported"
 # The example, built in four ways.
 export PKG_CONFIG_PATH=$libdir/pkgconfig LD_LIBRARY_PATH=$libdir
 example=$root/examples/embed.c
-check "builds with pkg-config" bash -c 'cc -std=c11 -Wall -Wextra -Werror "$0" -o "$1" "${@:2}" $(pkg-config --cflags --libs hone)' \
-    "$example" "$tmp/shared" "${flags[@]}"
+check "builds with pkg-config" bash -c 'cc -std=c11 -Wall -Wextra -Werror "$0" -o "$1" "${@:2}" \
+    $(pkg-config --cflags --libs hone)' "$example" "$tmp/shared" "${flags[@]}"
 project() { # folder, component, target
     mkdir -p "$1"
     cat >"$1/CMakeLists.txt" <<END
