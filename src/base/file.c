@@ -61,7 +61,7 @@ static hone_status read_all(int fd, const char *path, size_t size, hone_buf *buf
 hone_status hone_file_read(const char *path, size_t limit, hone_buf *buf, hone_error *err) {
     *buf = hone_buf_make(limit);
     int fd;
-    size_t size;
+    size_t size = 0;
     HONE_TRY(open_regular(path, &fd, &size, err));
     hone_status status;
     if (size > limit) {
@@ -78,7 +78,7 @@ hone_status hone_file_read(const char *path, size_t limit, hone_buf *buf, hone_e
 hone_status hone_file_map_open(hone_file_map *map, const char *path, hone_error *err) {
     *map = (hone_file_map){0};
     int fd;
-    size_t size;
+    size_t size = 0;
     HONE_TRY(open_regular(path, &fd, &size, err));
     hone_status status = HONE_OK;
     map->path = strdup(path);

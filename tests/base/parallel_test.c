@@ -1,0 +1,187 @@
+/* tests of base/parallel, base/cpu and base/clock: teams, and what the machine says of itself. */
+#include "base/parallel.h"
+
+#include "base/clock.h"
+#include "base/cpu.h"
+
+#include "support.h"
+
+#include <sched.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+enum { MOST = 8, ROUNDS = 200 };
+
+typedef struct shared {
+    atomic_int seen[MOST], size;
+    int rounds[MOST]; /* plain memory: only barriers order it */
+    atomic_int faults;
+} shared;
+
+static void walk(hone_team team, void *argument) {
+    shared *s = argument;
+    atomic_fetch_add(&s->seen[team.rank], 1);
+    atomic_store(&s->size, team.size);
+    for (int round = 1; round <= ROUNDS; round++) {
+        s->rounds[team.rank] = round;
+        hone_barrier(team);
+        for (int i = 0; i < team.size; i++)
+            if (s->rounds[i] != round) atomic_fetch_add(&s->faults, 1);
+        hone_barrier(team);
+    }
+}
+
+static void every_rank_runs_once_and_meets_the_others(void **state) {
+    (void)state;
+    for (int threads = 1; threads <= 4; threads++) {
+        shared s = {0};
+        hone_parallel(threads, walk, &s);
+        assert_int_equal(atomic_load(&s.size), threads);
+        for (int i = 0; i < MOST; i++) assert_int_equal(atomic_load(&s.seen[i]), i < threads);
+        assert_int_equal(atomic_load(&s.faults), 0);
+    }
+}
+
+static void pieces_cover_everything_once(void **state) {
+    (void)state;
+    for (size_t count = 0; count < 70; count++) {
+        for (size_t grain = 1; grain < 20; grain += 3) {
+            for (int size = 1; size <= 5; size++) {
+                size_t next = 0;
+                for (int rank = 0; rank < size; rank++) {
+                    size_t begin, end;
+                    hone_split((hone_team){rank, size}, count, grain, &begin, &end);
+                    assert_int_equal(begin, next);
+                    assert_true(end >= begin);
+                    if (end != count) assert_int_equal(end % grain, 0);
+                    next = end;
+                }
+                assert_int_equal(next, count);
+            }
+        }
+    }
+}
+
+static void the_environment_lowers_the_threads(void **state) {
+    (void)state;
+    unsetenv("HONE_THREADS");
+    unsetenv("OMP_NUM_THREADS");
+    cpu_set_t set;
+    assert_int_equal(sched_getaffinity(0, sizeof set, &set), 0);
+    int all = hone_parallel_default_threads();
+    assert_int_equal(all, CPU_COUNT(&set));
+    setenv("HONE_THREADS", "1", 1);
+    assert_int_equal(hone_parallel_default_threads(), 1);
+    static const char *const ignored[] = {"0", "-3", "100000", "two", ""};
+    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++) {
+        setenv("HONE_THREADS", ignored[i], 1);
+        assert_int_equal(hone_parallel_default_threads(), all);
+    }
+    unsetenv("HONE_THREADS");
+    setenv("OMP_NUM_THREADS", "1,2", 1);
+    assert_int_equal(hone_parallel_default_threads(), 1);
+    unsetenv("OMP_NUM_THREADS");
+}
+
+/* Whether /proc/cpuinfo lists the flag: what the kernel found out on its own. */
+static bool listed(const char *flag) {
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    assert_non_null(file);
+    static char line[16384];
+    bool found = false;
+    size_t length = strlen(flag);
+    while (!found && fgets(line, sizeof line, file) != NULL) {
+        if (strncmp(line, "flags", 5) != 0 && strncmp(line, "Features", 8) != 0) continue;
+        for (char *at = line; !found && (at = strstr(at, flag)) != NULL; at += length)
+            found = at[-1] == ' ' && (at[length] == ' ' || at[length] == '\n');
+    }
+    fclose(file);
+    return found;
+}
+
+static void features_are_those_the_kernel_lists(void **state) {
+    (void)state;
+    unsigned found = hone_cpu_detect();
+#if defined(__x86_64__)
+    bool avx2 = listed("avx2") && listed("fma") && listed("f16c") && listed("bmi2");
+    bool avx512 =
+        avx2 && listed("avx512f") && listed("avx512bw") && listed("avx512dq") && listed("avx512vl");
+    assert_int_equal((found & HONE_CPU_AVX2) != 0, avx2);
+    assert_int_equal((found & HONE_CPU_AVX512) != 0, avx512);
+    assert_int_equal((found & HONE_CPU_AVX512BF16) != 0, avx512 && listed("avx512_bf16"));
+    if ((found & HONE_CPU_AMX) != 0) assert_true(listed("amx_bf16"));
+    assert_int_equal(found & (HONE_CPU_NEON | HONE_CPU_NEONBF16), 0);
+#else
+    assert_int_equal((found & HONE_CPU_NEON) != 0, listed("asimd"));
+#endif
+}
+
+static void hone_cpu_caps_the_features(void **state) {
+    (void)state;
+    hone_error err = {0};
+    unsigned all = hone_cpu_detect(), got = ~0u;
+    unsetenv("HONE_CPU");
+    assert_ok(hone_cpu_features(&got, &err), err);
+    assert_int_equal(got, all);
+    setenv("HONE_CPU", "scalar", 1);
+    assert_ok(hone_cpu_features(&got, &err), err);
+    assert_int_equal(got, 0);
+    setenv("HONE_CPU", "avx512", 1);
+    assert_ok(hone_cpu_features(&got, &err), err);
+    assert_int_equal(got, all & (HONE_CPU_AVX2 | HONE_CPU_AVX512));
+    setenv("HONE_CPU", "sse9", 1);
+    assert_int_equal(hone_cpu_features(&got, &err), HONE_ERR_USAGE);
+    assert_non_null(strstr(err.message, "HONE_CPU=sse9"));
+    unsetenv("HONE_CPU");
+}
+
+static void tiers_have_names(void **state) {
+    (void)state;
+    assert_string_equal(hone_cpu_tier_name(0), "scalar");
+    assert_string_equal(hone_cpu_tier_name(HONE_CPU_AVX2), "AVX2");
+    assert_string_equal(hone_cpu_tier_name(HONE_CPU_AVX2 | HONE_CPU_AVX512), "AVX-512");
+    assert_string_equal(hone_cpu_tier_name(HONE_CPU_AVX2 | HONE_CPU_AVX512 | HONE_CPU_AVX512BF16),
+                        "AVX-512 BF16");
+    assert_string_equal(hone_cpu_tier_name(HONE_CPU_NEON), "NEON");
+    assert_true(strlen(hone_cpu_model()) > 0);
+    assert_true(hone_cpu_last_level_bytes() >= hone_cpu_l2_bytes());
+}
+
+static void memory_is_what_the_system_counts(void **state) {
+    (void)state;
+    enum { BYTES = 64 << 20 };
+    size_t before = hone_memory_rss();
+    assert_in_range(before, 1 << 19, (size_t)4 << 30);
+    char *block = malloc(BYTES);
+    assert_non_null(block);
+    memset(block, 1, BYTES);
+    size_t during = hone_memory_rss();
+    free(block);
+    assert_true(during >= before + BYTES - (8 << 20));
+    assert_true(hone_memory_peak_rss() >= during - (1 << 20));
+    size_t available = hone_memory_available();
+    size_t physical = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+    assert_in_range(available, 1, physical);
+}
+
+static void the_clock_goes_forward_in_seconds(void **state) {
+    (void)state;
+    double begin = hone_clock_seconds();
+    usleep(20000);
+    double passed = hone_clock_seconds() - begin;
+    assert_true(passed >= 0.0199 && passed < 5);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_rank_runs_once_and_meets_the_others),
+        cmocka_unit_test(pieces_cover_everything_once),
+        cmocka_unit_test(the_environment_lowers_the_threads),
+        cmocka_unit_test(features_are_those_the_kernel_lists),
+        cmocka_unit_test(hone_cpu_caps_the_features),
+        cmocka_unit_test(tiers_have_names),
+        cmocka_unit_test(memory_is_what_the_system_counts),
+        cmocka_unit_test(the_clock_goes_forward_in_seconds),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
