@@ -13,7 +13,7 @@ set(CMAKE_C_VISIBILITY_PRESET hidden)
 add_compile_options(
     -std=gnu17 -fno-math-errno -fno-trapping-math -ffp-contract=off
     -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla)
-add_compile_definitions(HONE_VERSION="${PROJECT_VERSION}")
+add_compile_definitions(_GNU_SOURCE=1 HONE_VERSION="${PROJECT_VERSION}")
 if(HONE_WERROR)
     add_compile_options(-Werror)
 endif()
