@@ -142,6 +142,12 @@ typedef void hone_silu_mul_fn(size_t n, hone_dtype dtype, const void *gate, cons
 typedef void hone_silu_mul_backward_fn(size_t n, hone_dtype dtype, const void *dh, const void *gate,
                                        const void *up, void *dgate, void *dup, void *h);
 
+/* The same in primitives, as the baseline set runs them: y = silu(x); dx = dy*silu'(x); y = a*b. */
+typedef void hone_silu_fn(size_t n, hone_dtype dtype, const void *x, void *y);
+typedef void hone_silu_backward_fn(size_t n, hone_dtype dtype, const void *dy, const void *x,
+                                   void *dx);
+typedef void hone_multiply_fn(size_t n, hone_dtype dtype, const void *a, const void *b, void *y);
+
 /* One tile of online softmax (Milakov and Gimelshein, 2018; Dao et al., 2022) for each of `rows` rows of scores:
  *   s = scale * scores[r, :valid[r]]; m' = max(m, max s); p = exp(s - m'); l = l*exp(m-m') + sum p
  * writes p (p_dtype, zero from valid[r] to cols), m, l, and correction[r] = exp(m - m') for the

@@ -11,10 +11,11 @@
 #include <assert.h>
 
 enum {
-    GRAIN = 2 * HONE_PANEL,    /* columns that the kernels like to have together */
-    DEPTH = 3072,              /* longest block of k */
-    PACKED_BYTES = 512 * 1024, /* packed panels at a time: what leaves room for A in a 1 MiB cache */
-    PACKING_ROWS = 96          /* packing a column costs about what multiplying it by these many rows does */
+    GRAIN = 2 * HONE_PANEL, /* columns that the kernels like to have together */
+    DEPTH = 3072,           /* longest block of k */
+    PACKED_BYTES =
+        512 * 1024,   /* packed panels at a time: what leaves room for A in a 1 MiB cache */
+    PACKING_ROWS = 96 /* packing a column costs about what multiplying it by these many rows does */
 };
 
 typedef struct grid {
@@ -90,7 +91,8 @@ static void multiply_columns(hone_ctx *ctx, const hone_matmul_args *args, const 
         if (last) {
             gemm.bias = args->bias == NULL ? NULL : args->bias + col;
             if (args->k2 > 0) {
-                hone_ctx_pack(ctx)(args->b2, args->b2_by_rows, col, cols, 0, args->k2, args->scale2, p->packed2);
+                hone_ctx_pack(ctx)(args->b2, args->b2_by_rows, col, cols, 0, args->k2, args->scale2,
+                                   p->packed2);
                 gemm.k2 = args->k2;
                 gemm.b2 = p->packed2;
                 gemm.lda2 = args->lda2;

@@ -44,8 +44,7 @@ static void operand_free(operand *o) {
     free(o->bv);
 }
 
-static problem problem_new(hone_dtype compute, size_t m, size_t n, size_t k, size_t k2,
-                           bool bias) {
+static problem problem_new(hone_dtype compute, size_t m, size_t n, size_t k, size_t k2, bool bias) {
     hone_rng rng = hone_rng_make(m * 1000003 + n * 1009 + k);
     problem p = {.compute = compute, .m = m, .n = n};
     p.one = operand_new(compute, m, n, k, &rng);
@@ -160,7 +159,8 @@ static void sizes(const hone_kernels *kernels, const char *tier) {
             }
         }
     }
-    static const size_t large[][3] = {{101, 211, 576}, {64, 96, 1536}, {37, 576, 192}, {8, 80, 2503}};
+    static const size_t large[][3] = {
+        {101, 211, 576}, {64, 96, 1536}, {37, 576, 192}, {8, 80, 2503}};
     for (size_t i = 0; i < sizeof large / sizeof *large; i++) {
         run_kinds(kernels, tier, HONE_F32, large[i][0], large[i][1], large[i][2]);
         run_kinds(kernels, tier, HONE_BF16, large[i][0], large[i][1], large[i][2]);

@@ -8,9 +8,15 @@ typedef struct weights {
     hone_dtype affine;
 } weights;
 static const weights kinds[] = {
-    {HONE_F32, 0, 0},          {HONE_F16, 0, 0},           {HONE_BF16, 0, 0},
-    {HONE_Q4_0, 0, 0},         {HONE_Q4_1, 0, 0},          {HONE_Q8_0, 0, 0},
-    {HONE_AFFINE4, 32, HONE_F32}, {HONE_AFFINE4, 64, HONE_F16}, {HONE_AFFINE4, 128, HONE_BF16},
+    {HONE_F32, 0, 0},
+    {HONE_F16, 0, 0},
+    {HONE_BF16, 0, 0},
+    {HONE_Q4_0, 0, 0},
+    {HONE_Q4_1, 0, 0},
+    {HONE_Q8_0, 0, 0},
+    {HONE_AFFINE4, 32, HONE_F32},
+    {HONE_AFFINE4, 64, HONE_F16},
+    {HONE_AFFINE4, 128, HONE_BF16},
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
@@ -38,7 +44,7 @@ static void unpack_range(const hone_kernels *kernels, const test_matrix *t, size
 
 static void unpack_all(const hone_kernels *kernels, const char *tier) {
     (void)tier;
-    static const size_t ranges[][2] = {{0, 384}, {0, 1},   {1, 31},  {31, 2},   {5, 300},
+    static const size_t ranges[][2] = {{0, 384}, {0, 1},   {1, 31},  {31, 2},  {5, 300},
                                        {32, 32}, {33, 64}, {64, 17}, {383, 1}, {100, 0}};
     for (size_t i = 0; i < KINDS; i++) {
         test_matrix t = test_matrix_new(kinds[i].dtype, 3, 384, kinds[i].group, kinds[i].affine, i);
@@ -72,8 +78,8 @@ static void pack_range(const hone_kernels *kernels, const test_matrix *t, hone_d
                 continue;
             }
             size_t at = by_rows ? (n0 + j) * t->m.cols + k0 + i : (k0 + i) * t->m.cols + n0 + j;
-            check_value(got, t->values[at] * (double)scale, compute, by_rows ? "pack by rows" : "pack",
-                        t->m.dtype);
+            check_value(got, t->values[at] * (double)scale, compute,
+                        by_rows ? "pack by rows" : "pack", t->m.dtype);
         }
     }
     guarded_free(&dst);
@@ -101,7 +107,8 @@ static void pack_ranges(const hone_kernels *kernels, const test_matrix *t, hone_
 static void pack_all(const hone_kernels *kernels, const char *tier) {
     (void)tier;
     for (size_t i = 0; i < KINDS; i++) {
-        test_matrix t = test_matrix_new(kinds[i].dtype, 53, 640, kinds[i].group, kinds[i].affine, i);
+        test_matrix t =
+            test_matrix_new(kinds[i].dtype, 53, 640, kinds[i].group, kinds[i].affine, i);
         pack_ranges(kernels, &t, HONE_F32);
         pack_ranges(kernels, &t, HONE_BF16);
         test_matrix_free(&t);

@@ -60,9 +60,17 @@ static void problem_free(problem *p) {
 
 static void call(hone_ctx *ctx, const problem *p) {
     const shape *s = &p->s;
-    hone_matmul_args args = {.m = s->m, .n = s->n, .k = s->k, .a = p->a, .lda = s->k + 1,
-                             .b = &p->b.m, .by_rows = s->by_rows, .c = p->c, .ldc = s->n,
-                             .c_dtype = s->c_dtype, .accumulate = s->accumulate,
+    hone_matmul_args args = {.m = s->m,
+                             .n = s->n,
+                             .k = s->k,
+                             .a = p->a,
+                             .lda = s->k + 1,
+                             .b = &p->b.m,
+                             .by_rows = s->by_rows,
+                             .c = p->c,
+                             .ldc = s->n,
+                             .c_dtype = s->c_dtype,
+                             .accumulate = s->accumulate,
                              .bias = s->bias ? p->bias : NULL};
     if (s->k2 > 0) {
         args.k2 = s->k2;
@@ -86,7 +94,9 @@ static void body(hone_team team, void *argument) {
 
 /* Plans, runs on `threads` threads within the plan. */
 static void run(problem *p, int threads) {
-    hone_ctx plan = {.team = {0, threads}, .kernels = &p->kernels, .compute = p->compute,
+    hone_ctx plan = {.team = {0, threads},
+                     .kernels = &p->kernels,
+                     .compute = p->compute,
                      .arena = hone_arena_plan()};
     call(&plan, p);
     assert_int_equal(hone_arena_open(&p->arena, plan.arena.peak, false, NULL), HONE_OK);
@@ -100,8 +110,8 @@ static void run(problem *p, int threads) {
 
 static double expected(const problem *p, size_t i, size_t j, double *sum_abs) {
     const shape *s = &p->s;
-    double sum = (s->bias ? (double)p->bias[j] : 0) +
-                 (s->accumulate ? (double)p->before[i * s->n + j] : 0);
+    double sum =
+        (s->bias ? (double)p->bias[j] : 0) + (s->accumulate ? (double)p->before[i * s->n + j] : 0);
     *sum_abs = fabs(sum) + 1;
     for (size_t k = 0; k < s->k; k++) {
         double b = p->b.values[s->by_rows ? j * s->k + k : k * s->n + j];

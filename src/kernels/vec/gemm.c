@@ -48,7 +48,8 @@ VEC_INLINE void multiply_pair(tile acc, int rows, int panels, const uint32_t *a,
 #pragma GCC unroll 16
         for (int v = 0; v < panels * PANEL_VECS; v++) {
             vec_u words;
-            memcpy(&words, pair + (v / PANEL_VECS) * panel + (v % PANEL_VECS) * VEC_WIDTH, sizeof words);
+            memcpy(&words, pair + (v / PANEL_VECS) * panel + (v % PANEL_VECS) * VEC_WIDTH,
+                   sizeof words);
             bv[v] = (vec_f)((words << shift) & 0xffff0000u);
         }
 #pragma GCC unroll 16
@@ -84,11 +85,13 @@ VEC_INLINE void multiply(tile acc, int rows, int panels, hone_dtype compute, con
         rows_of_a[r] = vec_at(a, compute, HONE_MIN(row + (size_t)r, last_row) * lda);
     if (compute == HONE_F32) {
         size_t panel = b_depth * HONE_PANEL;
-        multiply_f32(acc, rows, panels, rows_of_a, k, (const float *)b + first_panel * panel, panel);
+        multiply_f32(acc, rows, panels, rows_of_a, k, (const float *)b + first_panel * panel,
+                     panel);
     } else {
         size_t depth = HONE_CEIL_DIV(b_depth, HONE_PANEL_DEPTH) * (HONE_PANEL_DEPTH / 2);
         size_t panel = depth * HONE_PANEL;
-        multiply_bf16(acc, rows, panels, rows_of_a, k, (const uint32_t *)b + first_panel * panel, panel);
+        multiply_bf16(acc, rows, panels, rows_of_a, k, (const uint32_t *)b + first_panel * panel,
+                      panel);
     }
 }
 
@@ -119,7 +122,8 @@ VEC_INLINE void compute_tile(const hone_gemm *g, int rows, int panels, hone_dtyp
     size_t b_depth = g->b_depth > 0 ? g->b_depth : g->k;
     multiply(acc, rows, panels, compute, g->a, g->lda, row, g->m - 1, g->k, g->b, b_depth, panel);
     if (g->k2 > 0)
-        multiply(acc, rows, panels, compute, g->a2, g->lda2, row, g->m - 1, g->k2, g->b2, g->k2, panel);
+        multiply(acc, rows, panels, compute, g->a2, g->lda2, row, g->m - 1, g->k2, g->b2, g->k2,
+                 panel);
     size_t valid = HONE_MIN(g->m - row, (size_t)rows);
     for (size_t r = 0; r < valid; r++)
         store_row(g, acc[r], panels * PANEL_VECS, row + r, panel * HONE_PANEL);

@@ -17,8 +17,7 @@ VEC_INLINE size_t panel_words(hone_dtype compute, size_t k) {
 }
 
 /* dst[i][j] = src[j][i] for 16 rows j and `words` words i. Rows of src may be read to ROW_WORDS. */
-static void transpose_words(uint32_t src[HONE_PANEL][ROW_WORDS], size_t words,
-                            uint32_t *dst) {
+static void transpose_words(uint32_t src[HONE_PANEL][ROW_WORDS], size_t words, uint32_t *dst) {
     for (size_t i = 0; i < words; i += VEC_WIDTH) {
         for (size_t j = 0; j < HONE_PANEL; j += VEC_WIDTH) {
             vec_f x[VEC_WIDTH], y[VEC_WIDTH];
@@ -31,7 +30,8 @@ static void transpose_words(uint32_t src[HONE_PANEL][ROW_WORDS], size_t words,
                 for (int v = 0; v < VEC_WIDTH; v++) x[v] = y[v];
             }
             size_t valid = HONE_MIN(words - i, (size_t)VEC_WIDTH);
-            for (size_t v = 0; v < valid; v++) memcpy(dst + (i + v) * HONE_PANEL + j, &x[v], sizeof x[v]);
+            for (size_t v = 0; v < valid; v++)
+                memcpy(dst + (i + v) * HONE_PANEL + j, &x[v], sizeof x[v]);
         }
     }
 }
@@ -48,8 +48,8 @@ VEC_INLINE void pack_rows(const hone_matrix *w, size_t n0, size_t n, size_t k0, 
             size_t at = word * per_word, count = at < k ? HONE_MIN(words * per_word, k - at) : 0;
             if (valid < HONE_PANEL || count < words * per_word) memset(rows, 0, sizeof rows);
             for (size_t j = 0; j < valid; j++) {
-                HONE_VEC_NAME(unpack_scaled)(w, n0 + first + j, k0 + at, count, scale, compute,
-                                             rows[j]);
+                HONE_VEC_NAME(unpack_scaled)
+                (w, n0 + first + j, k0 + at, count, scale, compute, rows[j]);
             }
             transpose_words(rows, words, dst + word * HONE_PANEL);
         }

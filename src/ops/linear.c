@@ -1,0 +1,102 @@
+/* ops/linear: products that the linear layers of both sets are made of. Layer ops. */
+#include "ops/linear.h"
+
+enum { TRANSPOSE_COLUMNS = 32, SUM_COLUMNS = 64 };
+
+void hone_linear_product(hone_ctx *ctx, size_t rows, const void *x, size_t k, const hone_matrix *w,
+                         bool by_rows, size_t n, void *y) {
+    hone_matmul_args args = {.m = rows,
+                             .n = n,
+                             .k = k,
+                             .a = x,
+                             .lda = k,
+                             .b = w,
+                             .by_rows = by_rows,
+                             .c = y,
+                             .ldc = n,
+                             .c_dtype = ctx->compute};
+    hone_matmul(ctx, &args);
+}
+
+void hone_linear_transpose(hone_ctx *ctx, size_t rows, size_t cols, const void *x, void *y) {
+    if (hone_ctx_planning(ctx)) return;
+    size_t begin, end;
+    if (cols >= rows) {
+        hone_split(ctx->team, cols, TRANSPOSE_COLUMNS, &begin, &end);
+        ctx->kernels->transpose(rows, end - begin, hone_element_const(x, ctx->compute, begin), cols,
+                                hone_element(y, ctx->compute, begin * rows), rows, ctx->compute);
+    } else {
+        hone_split(ctx->team, rows, TRANSPOSE_COLUMNS, &begin, &end);
+        ctx->kernels->transpose(end - begin, cols,
+                                hone_element_const(x, ctx->compute, begin * cols), cols,
+                                hone_element(y, ctx->compute, begin), rows, ctx->compute);
+    }
+    hone_barrier(ctx->team);
+}
+
+/* c [m, n] float32 (+)= u^T v. */
+static void outer(hone_ctx *ctx, size_t rows, const void *u, size_t m, const void *v, size_t n,
+                  float *c, bool accumulate) {
+    hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
+    void *across = hone_arena_scratch(&ctx->arena, m * rows * hone_element_bytes(ctx->compute));
+    hone_linear_transpose(ctx, rows, m, u, across);
+    hone_matrix b = hone_matrix_dense(v, ctx->compute, rows, n);
+    hone_matmul_args args = {.m = m,
+                             .n = n,
+                             .k = rows,
+                             .a = across,
+                             .lda = rows,
+                             .b = &b,
+                             .c = c,
+                             .ldc = n,
+                             .c_dtype = HONE_F32,
+                             .accumulate = accumulate};
+    hone_matmul(ctx, &args);
+    hone_arena_release_scratch(&ctx->arena, mark);
+}
+
+void hone_linear_add_outer(hone_ctx *ctx, size_t rows, const void *u, size_t m, const void *v,
+                           size_t n, float *dw) {
+    outer(ctx, rows, u, m, v, n, dw, true);
+}
+
+void hone_linear_add_thin_rows(hone_ctx *ctx, size_t rows, const void *u, size_t m, const void *v,
+                               size_t n, float scale, float *dw) {
+    hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
+    float *sum = hone_arena_scratch(&ctx->arena, n * m * sizeof *sum);
+    outer(ctx, rows, v, n, u, m, sum, false);
+    if (!hone_ctx_planning(ctx)) {
+        size_t begin, end;
+        hone_split(ctx->team, n * m, SUM_COLUMNS, &begin, &end);
+        ctx->kernels->scale(end - begin, scale, sum + begin, HONE_F32, dw + begin, HONE_F32, true);
+        hone_barrier(ctx->team);
+    }
+    hone_arena_release_scratch(&ctx->arena, mark);
+}
+
+void hone_linear_add_thin(hone_ctx *ctx, size_t rows, const void *u, size_t m, const void *v,
+                          size_t n, float scale, float *dw) {
+    hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
+    float *sum = hone_arena_scratch(&ctx->arena, n * m * sizeof *sum);
+    outer(ctx, rows, v, n, u, m, sum, false);
+    if (!hone_ctx_planning(ctx)) {
+        size_t begin, end;
+        hone_split(ctx->team, m, SUM_COLUMNS, &begin, &end);
+        for (size_t i = begin; i < end; i++) {
+            for (size_t j = 0; j < n; j++) dw[i * n + j] += scale * sum[j * m + i];
+        }
+        hone_barrier(ctx->team);
+    }
+    hone_arena_release_scratch(&ctx->arena, mark);
+}
+
+void hone_linear_add_columns(hone_ctx *ctx, size_t rows, const void *dy, size_t n, float *db) {
+    if (hone_ctx_planning(ctx)) return;
+    size_t begin, end;
+    hone_split(ctx->team, n, SUM_COLUMNS, &begin, &end);
+    for (size_t r = 0; r < rows && begin < end; r++) {
+        ctx->kernels->scale(end - begin, 1.0f, hone_element_const(dy, ctx->compute, r * n + begin),
+                            ctx->compute, db + begin, HONE_F32, true);
+    }
+    hone_barrier(ctx->team);
+}

@@ -1,0 +1,161 @@
+/* lora_linear of both sets against float64: values and every gradient, every weight type, frozen
+ * parts, accumulation, the same bits on one, two and three threads, memory as planned. */
+#include "ops/linear_help.h"
+
+typedef struct problem {
+    const test_setting *setting;
+    layer *layer;
+    size_t rows;
+    tensor x, dy;
+    void *y, *dx;
+    hone_dtype y_dtype, dx_dtype;
+    bool accumulate, want_dx, backward;
+} problem;
+
+static void forward_backward(hone_ctx *ctx, void *argument) {
+    problem *p = argument;
+    hone_saved saved = {{0}};
+    hone_lora_linear_args args = {.rows = p->rows,
+                                  .linear = &p->layer->linear,
+                                  .x = p->x.data,
+                                  .y = p->y,
+                                  .y_dtype = p->y_dtype,
+                                  .accumulate = p->accumulate,
+                                  .dy = p->dy.data,
+                                  .dx = p->want_dx ? p->dx : NULL,
+                                  .dx_dtype = p->dx_dtype,
+                                  .dx_accumulate = p->accumulate};
+    p->setting->set->lora_linear_forward(ctx, &args, p->backward ? &saved : NULL);
+    if (p->backward) p->setting->set->lora_linear_backward(ctx, &args, &saved);
+}
+
+static void run(problem *p, int threads) {
+    layer_reset(p->layer);
+    size_t y_bytes = p->rows * p->layer->out * element_bytes(p->y_dtype);
+    size_t dx_bytes = p->rows * p->layer->in * element_bytes(p->dx_dtype);
+    memset(p->y, p->accumulate ? 0 : 0xff, y_bytes);
+    memset(p->dx, p->accumulate ? 0 : 0xff, dx_bytes);
+    run_step(p->setting, threads, forward_backward, p);
+}
+
+static void compare(problem *p) {
+    layer *l = p->layer;
+    double *y = calloc(p->rows * l->out, sizeof *y), *dx = calloc(p->rows * l->in, sizeof *dx);
+    layer_reference(l, p->rows, p->x.values, y, p->dy.values, dx);
+    double bound = norm_bound(p->setting->compute);
+    check_norm("y", p->y, p->y_dtype, y, p->rows * l->out, bound);
+    check_norm("dx", p->dx, p->dx_dtype, dx, p->rows * l->in, bound);
+    layer_check(l, bound);
+    free(y);
+    free(dx);
+}
+
+static problem problem_new(const test_setting *setting, layer *l, size_t rows, bool accumulate) {
+    hone_rng rng = hone_rng_make(rows + l->in);
+    problem p = {.setting = setting,
+                 .layer = l,
+                 .rows = rows,
+                 .accumulate = accumulate,
+                 .want_dx = true,
+                 .backward = true};
+    p.y_dtype = p.dx_dtype = accumulate ? HONE_F32 : setting->compute;
+    p.x = tensor_new(setting->compute, rows * l->in, 1, &rng);
+    p.dy = tensor_new(setting->compute, rows * l->out, 1, &rng);
+    p.y = malloc(rows * l->out * sizeof(float));
+    p.dx = malloc(rows * l->in * sizeof(float));
+    return p;
+}
+
+static void problem_free(problem *p) {
+    tensor_free(&p->x);
+    tensor_free(&p->dy);
+    free(p->y);
+    free(p->dx);
+}
+
+static void gradients(const test_setting *setting) {
+    static const struct {
+        size_t rows, in, out, rank;
+        hone_dtype dtype;
+    } shapes[] = {{33, 96, 70, 8, HONE_Q4_1},    {64, 64, 192, 16, HONE_Q8_0},
+                  {1, 32, 17, 3, HONE_F32},      {50, 45, 31, 1, HONE_BF16},
+                  {17, 64, 48, 0, HONE_AFFINE4}, {20, 128, 33, 8, HONE_Q4_0},
+                  {40, 77, 5, 4, HONE_F16}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        layer l = layer_new(shapes[i].in, shapes[i].out, shapes[i].rank, shapes[i].dtype, i);
+        problem p = problem_new(setting, &l, shapes[i].rows, i % 2 == 1);
+        run(&p, 2);
+        compare(&p);
+        problem_free(&p);
+        layer_free(&l);
+    }
+}
+
+static void test_gradients(void **state) {
+    (void)state;
+    each_setting(gradients);
+}
+
+static void threads(const test_setting *setting) {
+    layer l = layer_new(160, 130, 8, HONE_Q4_1, 3);
+    problem p = problem_new(setting, &l, 75, false);
+    void *bits[5] = {p.y, p.dx, l.da, l.db, l.dw};
+    size_t bytes[5] = {75 * 130 * element_bytes(setting->compute),
+                       75 * 160 * element_bytes(setting->compute), 8 * 160 * 4, 8 * 130 * 4,
+                       160 * 130 * 4};
+    void *first[5];
+    run(&p, 1);
+    for (int i = 0; i < 5; i++) first[i] = memcpy(malloc(bytes[i]), bits[i], bytes[i]);
+    for (int n = 2; n <= 3; n++) {
+        run(&p, n);
+        for (int i = 0; i < 5; i++) assert_memory_equal(first[i], bits[i], bytes[i]);
+    }
+    for (int i = 0; i < 5; i++) free(first[i]);
+    problem_free(&p);
+    layer_free(&l);
+}
+
+static void test_same_bits(void **state) {
+    (void)state;
+    each_setting(threads);
+}
+
+/* Frozen parts keep no memory, get no gradient and change no other result. */
+static void frozen(const test_setting *setting) {
+    layer l = layer_new(96, 64, 8, HONE_Q4_1, 5);
+    problem p = problem_new(setting, &l, 40, false);
+    run(&p, 2);
+    float *dx =
+        memcpy(malloc(40 * 96 * sizeof *dx), p.dx, 40 * 96 * element_bytes(setting->compute));
+    l.linear.dweight = NULL;
+    l.linear.dbias = NULL;
+    l.linear.lora.da = NULL;
+    l.linear.lora.db = NULL;
+    run(&p, 2);
+    assert_memory_equal(dx, p.dx, 40 * 96 * element_bytes(setting->compute));
+    for (size_t i = 0; i < 8 * 96; i++) assert_true(l.da[i] == 1);
+    for (size_t i = 0; i < 8 * 64; i++) assert_true(l.db[i] == 1);
+    for (size_t i = 0; i < 96 * 64; i++) assert_true(l.dw[i] == 1);
+    p.want_dx = false;
+    run(&p, 2);
+    for (size_t i = 0; i < 40 * 96; i++) assert_true(isnan(dense_get(p.dx, p.dx_dtype, i)));
+    p.backward = false;
+    run(&p, 2);
+    free(dx);
+    problem_free(&p);
+    layer_free(&l);
+}
+
+static void test_frozen(void **state) {
+    (void)state;
+    each_setting(frozen);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_frozen),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
