@@ -1,0 +1,171 @@
+/* eval/score: see score.h. */
+#include "eval/score.h"
+
+#include "base/size.h"
+
+#include <math.h>
+#include <string.h>
+
+double hone_score_micro(double correct_share, double speedup) {
+    return 0.6 * correct_share + 0.4 * fmin(speedup / 1.2, 2);
+}
+
+double hone_score_macro(double speedup, double shipped_speedup, double loss_diff,
+                        double memory_ratio) {
+    double memory = fmin(fmax(2 - 2 * memory_ratio, 0), 1);
+    return 0.4 * fmin(speedup / 1.2, 2) + 0.2 * fmin(shipped_speedup / 1.1, 2) +
+           0.3 * fmax(0, 1 - loss_diff / 0.1) + 0.1 * memory;
+}
+
+hone_kernel_summary hone_summarize_kernel(const hone_eval_report *report, int kernel, int passes) {
+    hone_kernel_summary s = {.correct = true};
+    double log_speedup = 0, log_memory = 0;
+    size_t timed = 0, weighed = 0;
+    for (size_t i = 0; i < report->micro_count; i++) {
+        const hone_micro_row *row = &report->micro[i];
+        int pass = row->backward ? HONE_PASS_BACKWARD : HONE_PASS_FORWARD;
+        if (row->kernel != kernel || (pass & passes) == 0) continue;
+        s.rows++;
+        if (!row->tested) continue;
+        s.tested++;
+        if (!row->correct) {
+            s.correct = false;
+            if (!s.wrong) s.wrong = row;
+        }
+        if (!(row->speedup > 0)) continue;
+        timed++;
+        log_speedup += log(row->speedup);
+        if (row->memory_ratio > 0) {
+            weighed++;
+            log_memory += log(row->memory_ratio);
+        }
+        s.seconds += row->seconds;
+        s.naive_seconds += row->naive_seconds;
+    }
+    s.speedup = timed ? exp(log_speedup / (double)timed) : NAN;
+    s.memory_ratio = weighed ? exp(log_memory / (double)weighed) : NAN;
+    return s;
+}
+
+/* Average of one model's rows, report->macro[first..]; returns where the next model begins. */
+typedef struct model_average {
+    size_t tested, failed;
+    double score, log_speedup, memory_ratio, loss_diff;
+} model_average;
+
+static size_t average_model(const hone_eval_report *report, size_t first, model_average *out) {
+    memset(out, 0, sizeof *out);
+    size_t i = first;
+    for (;
+         i < report->macro_count && strcmp(report->macro[i].model, report->macro[first].model) == 0;
+         i++) {
+        const hone_macro_row *row = &report->macro[i];
+        if (row->status == HONE_MACRO_FAILED) out->failed++;
+        if (row->status != HONE_MACRO_TESTED) continue;
+        out->tested++;
+        out->score +=
+            hone_score_macro(row->speedup, row->shipped_speedup, row->loss_diff, row->memory_ratio);
+        out->log_speedup += log(row->speedup);
+        out->memory_ratio += row->memory_ratio;
+        out->loss_diff += row->loss_diff;
+    }
+    if (out->tested) {
+        double n = (double)out->tested;
+        out->log_speedup /= n;
+        out->memory_ratio /= n;
+        out->loss_diff /= n;
+    }
+    if (out->tested + out->failed) out->score /= (double)(out->tested + out->failed);
+    return i;
+}
+
+hone_macro_summary hone_summarize_macro(const hone_eval_report *report) {
+    hone_macro_summary s = {.speedup_low = INFINITY, .speedup_high = -INFINITY};
+    size_t scored = 0;
+    double log_speedup = 0;
+    for (size_t i = 0; i < report->macro_count;) {
+        model_average model;
+        i = average_model(report, i, &model);
+        s.failed += model.failed;
+        s.rows += model.tested;
+        if (model.tested + model.failed) {
+            scored++;
+            s.score += model.score;
+        }
+        if (!model.tested) continue;
+        s.models++;
+        log_speedup += model.log_speedup;
+        s.memory_ratio += model.memory_ratio;
+        s.loss_diff += model.loss_diff;
+    }
+    for (size_t i = 0; i < report->macro_count; i++) {
+        const hone_macro_row *row = &report->macro[i];
+        if (row->status != HONE_MACRO_TESTED) continue;
+        s.speedup_low = fmin(s.speedup_low, row->speedup);
+        s.speedup_high = fmax(s.speedup_high, row->speedup);
+        s.loss_diff_max = fmax(s.loss_diff_max, row->loss_diff_max);
+    }
+    double models = (double)s.models;
+    s.score = scored ? s.score / (double)scored : NAN;
+    s.speedup = s.models ? exp(log_speedup / models) : NAN;
+    s.memory_ratio = s.models ? s.memory_ratio / models : NAN;
+    s.loss_diff = s.models ? s.loss_diff / models : NAN;
+    if (!s.models) s.speedup_low = s.speedup_high = s.loss_diff_max = NAN;
+    return s;
+}
+
+/* A score needs every row: a mean over what happened to be measured would be another figure. */
+static void score_micro(const hone_eval_report *report, hone_eval_score *score) {
+    double speedups[HONE_KERNEL_COUNT];
+    int correct = 0;
+    bool whole = report->micro_wanted;
+    for (int k = 0; k < HONE_KERNEL_COUNT; k++) {
+        hone_kernel_summary s = hone_summarize_kernel(report, k, HONE_PASS_BOTH);
+        if (s.rows == 0 || s.tested != s.rows) whole = false;
+        if (s.correct) correct++;
+        if (s.wrong) score->valid = false;
+        speedups[k] = s.speedup;
+    }
+    if (!whole) return;
+    score->kernel_speedup = hone_stats_geometric_mean(speedups, HONE_KERNEL_COUNT);
+    score->micro = hone_score_micro((double)correct / HONE_KERNEL_COUNT, score->kernel_speedup);
+}
+
+hone_eval_score hone_eval_report_score(const hone_eval_report *report) {
+    hone_eval_score score = {
+        .valid = true, .micro = NAN, .macro = NAN, .overall = NAN, .kernel_speedup = NAN};
+    score_micro(report, &score);
+    hone_macro_summary macro = hone_summarize_macro(report);
+    score.macro = report->interrupted ? NAN : macro.score;
+    score.training_speedup = macro.speedup;
+    score.models_tested = (int)macro.models;
+    score.rows_failed = (int)macro.failed;
+    score.overall = score.valid ? 0.5 * score.micro + 0.5 * score.macro : 0;
+    return score;
+}
+
+const char *hone_verdict_micro(double speedup) {
+    if (speedup >= 2.0) return "excellent";
+    if (speedup >= 1.5) return "good";
+    return speedup >= 1.2 ? "minimum reached" : "below the minimum";
+}
+
+hone_macro_verdict hone_verdict_macro(double speedup, double memory_ratio, double loss_diff) {
+    return (hone_macro_verdict){
+        .faster = speedup >= 1.2, .smaller = memory_ratio <= 0.7, .converges = loss_diff <= 0.01};
+}
+
+const char *hone_consistency(const hone_eval_report *report) {
+    double low = INFINITY, high = 0;
+    size_t models = 0;
+    for (size_t i = 0; i < report->macro_count;) {
+        model_average model;
+        i = average_model(report, i, &model);
+        if (!model.tested) continue;
+        models++;
+        low = fmin(low, exp(model.log_speedup));
+        high = fmax(high, exp(model.log_speedup));
+    }
+    if (models < 2) return "not measurable";
+    return high <= 1.25 * low ? "High" : high <= 1.6 * low ? "Medium" : "Low";
+}
