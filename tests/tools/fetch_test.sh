@@ -57,7 +57,8 @@ data() { run env WORDNET="$1" HONE_HOME="$2" "$root/tools/fetch-data" "$build"; 
 data "$net" "$tmp/h1"
 is 0 "rows are made"
 cat "$tmp"/h1/data/wordnet/{train,valid,test}.jsonl >"$tmp/rows"
-check "all of them: 37 + 2 + 2" test "$(cd "$tmp/h1/data/wordnet" && wc -l <train.jsonl) $(wc -l <"$tmp/rows")" = "37 41"
+check "all of them" test "$(wc -l <"$tmp/rows")" = 41
+check "37 for training, 2 and 2 held out" test "$(wc -l <"$tmp/h1/data/wordnet/train.jsonl")" = 37
 row='{"messages":[{"role":"user","content":"Define the noun big thing 7."},'
 row=$row'{"role":"assistant","content":"gloss of 7; \"an \\ example\""}]}'
 check "a noun's row" grep -qxF "$row" "$tmp/rows"
