@@ -49,8 +49,8 @@ VEC_INLINE void forward(size_t rows, size_t vocab, const void *logits, hone_dtyp
             size_t end = HONE_MIN(i + BLOCK, vocab);
             float high = block_max(x, dtype, i, end);
             high = high > m ? high : m;
-            if (high == -INFINITY) continue; /* their weight is 0; -inf - -inf would be NaN */
-            l = l * vec_exp(vec_set1(m - high))[0] + block_sum(x, dtype, i, end, high);
+            float shift = high == -INFINITY ? 0 : high; /* -inf - -inf would be NaN */
+            l = l * vec_exp(vec_set1(m - shift))[0] + block_sum(x, dtype, i, end, shift);
             m = high;
         }
         double log_sum = log((double)l);

@@ -1,15 +1,19 @@
 /* kernels/vec: silu(gate) * up and its backward pass. */
 #include "kernels/vec/vec.h"
 
+VEC_INLINE vec_f silu(vec_f x, hone_dtype dtype) {
+    return dtype == HONE_F32 ? vec_silu(x) : vec_silu_short(x);
+}
+
 VEC_INLINE void forward(size_t n, hone_dtype dtype, const void *gate, const void *up, void *h) {
     size_t i = 0;
     for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) {
         vec_store_as(h, dtype, i,
-                     vec_silu(vec_load_as(gate, dtype, i)) * vec_load_as(up, dtype, i));
+                     silu(vec_load_as(gate, dtype, i), dtype) * vec_load_as(up, dtype, i));
     }
     if (i < n) {
         size_t w = n - i;
-        vec_f v = vec_silu(vec_load_as_n(gate, dtype, i, w)) * vec_load_as_n(up, dtype, i, w);
+        vec_f v = silu(vec_load_as_n(gate, dtype, i, w), dtype) * vec_load_as_n(up, dtype, i, w);
         vec_store_as_n(h, dtype, i, v, w);
     }
 }

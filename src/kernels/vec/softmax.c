@@ -55,14 +55,11 @@ VEC_INLINE void tile(const hone_softmax_tile *a, hone_dtype dtype) {
         assert(valid <= a->cols);
         float m = row_max(s, valid, a->scale);
         m = m > a->m[r] ? m : a->m[r];
-        if (m == -INFINITY) { /* nothing seen yet, or only scores of -inf: their weight is 0 */
-            zero_from(p, dtype, 0, a->cols);
-            a->correction[r] = 1.0f;
-            continue;
-        }
-        float sum = row_exp(s, valid, a->scale, m, p, dtype);
+        float shift =
+            m == -INFINITY ? 0 : m; /* only -inf so far: weights of 0, not exp(-inf - -inf) */
+        float sum = row_exp(s, valid, a->scale, shift, p, dtype);
         zero_from(p, dtype, valid, a->cols);
-        float correction = vec_exp(vec_set1(a->m[r] - m))[0];
+        float correction = m == a->m[r] ? 1 : vec_exp(vec_set1(a->m[r] - shift))[0];
         a->l[r] = a->l[r] * correction + sum;
         a->m[r] = m;
         a->correction[r] = correction;

@@ -404,30 +404,46 @@ VEC_INLINE vec_d vec_high_d(vec_f v) {
 
 /* ---- functions --------------------------------------------------------------------------- */
 
-/* e^x within 1 ulp (2 where the result is denormal): 0 for -inf, inf for large, NaN for NaN.
- * x = n ln 2 + r; e^r = 1 + r + r^2 P(r), P the minimax polynomial of degree 4 on |r| <= 0.3475
- * (relative error 3e-9). ln 2 in two parts, the first short enough that its product with n is exact. */
-VEC_INLINE vec_f vec_exp(vec_f x) {
-    const vec_f magic =
-        vec_set1(0x1.8p23f); /* adding it leaves the nearest integer in the low bits */
-    x = vec_min(vec_set1(89.0f), vec_max(vec_set1(-104.0f), x));
-    vec_f shifted = vec_fma(x, vec_set1(0x1.715476p0f), magic);
-    vec_f n = shifted - magic;
-    vec_f r = vec_fnma(n, vec_set1(0x1.63p-1f), x);
-    r = vec_fnma(n, vec_set1(-0x1.bd0106p-13f), r);
-    vec_f p = vec_fma(vec_set1(0x1.6a21acp-10f), r, vec_set1(0x1.123b6ap-7f));
-    p = vec_fma(p, r, vec_set1(0x1.5558fap-5f));
-    p = vec_fma(p, r, vec_set1(0x1.55549p-3f));
-    p = vec_fma(p, r, vec_set1(0x1.fffffcp-2f));
-    p = vec_fma(p, r * r, r) + 1.0f;
+/* x = n ln 2 + r; e^r = 1 + r + r^2 p, p the minimax polynomial of degree 4 on |r| <= 0.3475 (relative
+ * error 3e-9). ln 2 in two parts, the first short enough that its product with n is exact: r = high - n*low,
+ * where high is exact. |x| <= 104. */
+typedef struct vec_exp_parts {
+    vec_f shifted; /* n + 1.5 * 2^23: n as an integer in its low bits */
+    vec_f n, high, r, p;
+} vec_exp_parts;
+
+#define VEC_LN2_HIGH 0x1.63p-1f
+#define VEC_LN2_LOW -0x1.bd0106p-13f
+
+VEC_INLINE vec_exp_parts vec_exp_reduce(vec_f x) {
+    vec_exp_parts e;
+    e.shifted = vec_fma(x, vec_set1(0x1.715476p0f), vec_set1(0x1.8p23f));
+    e.n = e.shifted - 0x1.8p23f;
+    e.high = vec_fnma(e.n, vec_set1(VEC_LN2_HIGH), x);
+    e.r = vec_fnma(e.n, vec_set1(VEC_LN2_LOW), e.high);
+    e.p = vec_fma(vec_set1(0x1.6a21acp-10f), e.r, vec_set1(0x1.123b6ap-7f));
+    e.p = vec_fma(e.p, e.r, vec_set1(0x1.5558fap-5f));
+    e.p = vec_fma(e.p, e.r, vec_set1(0x1.55549p-3f));
+    e.p = vec_fma(e.p, e.r, vec_set1(0x1.fffffcp-2f));
+    return e;
+}
+
+/* v * 2^n. Without the instruction in two factors: n reaches 128 above and -150 below what one
+ * exponent holds. */
+VEC_INLINE vec_f vec_exp_scale(const vec_exp_parts *e, vec_f v) {
 #ifdef VEC_AVX512
-    return _mm512_scalef_ps(p, n);
+    return _mm512_scalef_ps(v, e->n);
 #else
-    /* 2^n in two factors: n reaches 128 above and -150 below what one exponent holds. */
-    vec_i whole = (vec_i)((vec_u)shifted - 0x4b400000u);
+    vec_i whole = (vec_i)((vec_u)e->shifted - 0x4b400000u);
     vec_u half = (vec_u)(whole >> 1), other = (vec_u)whole - half;
-    return p * (vec_f)((half + 127u) << 23) * (vec_f)((other + 127u) << 23);
+    return v * (vec_f)((half + 127u) << 23) * (vec_f)((other + 127u) << 23);
 #endif
+}
+
+/* e^x within 1 ulp (2 where the result is denormal): 0 for -inf, inf for large, NaN for NaN. */
+VEC_INLINE vec_f vec_exp(vec_f x) {
+    vec_exp_parts e = vec_exp_reduce(vec_min(vec_set1(89.0f), vec_max(vec_set1(-104.0f), x)));
+    return vec_exp_scale(&e, vec_fma(e.p, e.r * e.r, e.r) + 1.0f);
 }
 
 /* s(x) = 1/(1 + e^-x) and 1 - s(x), both without cancellation. */
@@ -442,10 +458,32 @@ VEC_INLINE vec_sigmoid_pair vec_sigmoid(vec_f x) {
     return (vec_sigmoid_pair){vec_if_positive(x, large, small), vec_if_positive(x, small, large)};
 }
 
-VEC_INLINE vec_f vec_silu(vec_f x) {
+/* x s(x) within 4 ulp: enough for a result in bfloat16. */
+VEC_INLINE vec_f vec_silu_short(vec_f x) {
     vec_f t = vec_exp(-vec_abs(x));
-    vec_f r = vec_reciprocal(1.0f + t);
-    return x * vec_if_positive(x, r, t * r);
+    return vec_if_positive(x, x, x * t) * vec_reciprocal(1.0f + t);
+}
+
+/* x s(x) = x/(1 + e^-x) within 2 ulp: the denominator is carried as a sum of two. 0 below -86, where it
+ * is above -4e-36. */
+VEC_INLINE vec_f vec_silu(vec_f x) {
+    const vec_f lowest = vec_set1(-86.0f);
+    vec_exp_parts e = vec_exp_reduce(-vec_min(vec_set1(100.0f), vec_max(lowest, x)));
+    vec_f sum = 1.0f + e.r, rest_of_r = vec_fnma(e.n, vec_set1(VEC_LN2_LOW), e.high - e.r);
+    vec_f left = vec_fma(e.p, e.r * e.r, (e.r - (sum - 1.0f)) + rest_of_r), whole = sum + left;
+    vec_f power = vec_exp_scale(&e, whole), power_low = vec_exp_scale(&e, left - (whole - sum));
+    vec_f large = vec_max(power, vec_set1(1.0f)), small = vec_min(power, vec_set1(1.0f));
+    vec_f d = large + small, d_low = (small - (d - large)) + power_low;
+#ifdef VEC_AVX512
+    vec_f inverse = vec_reciprocal(d), q = x * inverse;
+    vec_f rest = vec_fnma(q, d_low, vec_fnma(q, d, x));
+    q = vec_fma(rest, inverse, q);
+#else
+    vec_f q = x / d;
+    q -= q * d_low / d;
+#endif
+    q = vec_if_positive(x - 20.0f, x, q); /* rounds to x there; and for inf the above is NaN */
+    return vec_if_positive(lowest - x, vec_zero(), q);
 }
 
 #endif

@@ -1,0 +1,606 @@
+/* Element-wise and row-wise kernels, every tier that runs here: exp and silu within ulp bounds of long
+ * double, and each kernel against the float64 oracle at every length from 1 to 67 with guard pages
+ * behind every array, outputs that start as NaN, special values, and rows that are the same alone. */
+#include "kernels/matrix_help.h"
+
+#include "kernels/ref/ref.h"
+
+/* An array that ends at a guard page, and its values. */
+typedef struct array {
+    guarded g;
+    hone_dtype dtype;
+    size_t count;
+    double *values;
+} array;
+
+static array array_new(hone_dtype dtype, size_t count) {
+    array a = {.dtype = dtype, .count = count};
+    a.g = guarded_new(count * (dtype == HONE_F32 ? 4 : 2));
+    a.values = calloc(count + 1, sizeof *a.values);
+    assert_non_null(a.values);
+    return a;
+}
+
+static void array_set(array *a, size_t i, double value) {
+    dense_set(a->g.data, a->dtype, i, value);
+    a->values[i] = dense_get(a->g.data, a->dtype, i);
+}
+
+static array array_random(hone_dtype dtype, size_t count, double magnitude, hone_rng *rng) {
+    array a = array_new(dtype, count);
+    for (size_t i = 0; i < count; i++) array_set(&a, i, hone_rng_normal(rng) * magnitude);
+    return a;
+}
+
+static void array_free(array *a) {
+    guarded_free(&a->g);
+    free(a->values);
+}
+
+static double array_get(const array *a, size_t i) { return dense_get(a->g.data, a->dtype, i); }
+
+/* Half a unit in the last place of the type, for the rounding of a result of this size. */
+static double rounding(hone_dtype dtype, double size) {
+    return fabs(size) * (dtype == HONE_F32 ? 0x1p-24 : 0x1p-8);
+}
+
+/* |got - want| <= bound float32 roundings of `size`, and the rounding to the output's type. */
+static void check(const char *what, const array *got, size_t i, double want, double size,
+                  double bound) {
+    double value = array_get(got, i);
+    double most = bound * rounding(HONE_F32, size) +
+                  (got->dtype == HONE_BF16 ? rounding(HONE_BF16, want) : 0) + 1e-37;
+    if (!(fabs(value - want) <= most))
+        fail_msg("%s[%zu] = %.9g, want %.9g within %.3g", what, i, value, want, most);
+}
+
+static const hone_dtype types[2] = {HONE_F32, HONE_BF16};
+enum { LONGEST = 67 };
+
+/* Runs a body once per distinct set of vector kernels. */
+static void each_vec_tier(void (*body)(const hone_kernels *k)) {
+    hone_kernels kernels;
+    const char *tier, *last = "";
+    for (size_t i = 0; hone_kernels_tier(i, hone_cpu_detect(), &kernels, &tier); i++) {
+        if (strcmp(kernels.vec_name, last) == 0) continue;
+        last = kernels.vec_name;
+        print_message("vec %s\n", last);
+        body(&kernels);
+    }
+    assert_true(*last);
+}
+
+/* ---- functions --------------------------------------------------------------------------- */
+
+enum { SWEEP = 4096 };
+
+/* The distance in units of the last place of float32 at `want`. */
+static double ulps(double got, long double want) {
+    if (fabsl(want) > 0x1.fffffffp127L)
+        return isinf(got) && signbit(got) == signbit((double)want) ? 0 : INFINITY;
+    int exponent;
+    frexpl(want, &exponent);
+    return (double)(fabsl((long double)got - want) /
+                    ldexpl(1, (exponent < -125 ? -125 : exponent) - 24));
+}
+
+static void exp_of(const hone_kernels *k, const float *x, float *y) {
+    size_t valid = SWEEP;
+    float lse = 0;
+    hone_softmax_again a = {.rows = 1,
+                            .cols = SWEEP,
+                            .scores = x,
+                            .lds = SWEEP,
+                            .valid = &valid,
+                            .scale = 1,
+                            .lse = &lse,
+                            .p = y,
+                            .ldp = SWEEP,
+                            .out_dtype = HONE_F32};
+    k->softmax_again(&a);
+}
+
+static void silu_of(const hone_kernels *k, const float *x, float *y) {
+    static float ones[SWEEP];
+    for (size_t i = 0; i < SWEEP; i++) ones[i] = 1;
+    k->silu_mul(SWEEP, HONE_F32, x, ones, y);
+}
+
+static void slope_of(const hone_kernels *k, const float *x, float *y) {
+    static float ones[SWEEP], dup[SWEEP];
+    for (size_t i = 0; i < SWEEP; i++) ones[i] = 1;
+    k->silu_mul_backward(SWEEP, HONE_F32, ones, x, ones, y, dup, NULL);
+}
+
+/* Every `step`th float32 from 0 to `limit` with both signs; the largest distance from `want`. */
+static double sweep(const hone_kernels *k,
+                    void (*kernel)(const hone_kernels *k, const float *x, float *y),
+                    long double (*want)(long double x),
+                    double (*distance)(double got, long double want), float limit) {
+    static float x[SWEEP], y[SWEEP];
+    double worst = 0;
+    uint32_t end, bits = 0, step = 611;
+    memcpy(&end, &limit, 4);
+    while (bits < end) {
+        for (size_t i = 0; i < SWEEP; i += 2) {
+            uint32_t b = bits < end ? bits : end;
+            memcpy(&x[i], &b, 4);
+            x[i + 1] = -x[i];
+            bits += step;
+        }
+        kernel(k, x, y);
+        for (size_t i = 0; i < SWEEP; i++) {
+            double d = distance(y[i], want(x[i]));
+            if (!(d <= worst)) worst = d;
+        }
+    }
+    return worst;
+}
+
+static long double silu_long(long double x) { return x / (1 + expl(-x)); }
+static long double slope_long(long double x) {
+    long double s = 1 / (1 + expl(-x));
+    return s * (1 + x * (1 - s));
+}
+static double absolute(double got, long double want) { return (double)fabsl(got - want); }
+
+static void functions(const hone_kernels *k) {
+    double e = sweep(k, exp_of, expl, ulps, 110), s = sweep(k, silu_of, silu_long, ulps, 80);
+    double d = sweep(k, slope_of, slope_long, absolute, 110);
+    print_message("  exp %.3f ulp, silu %.3f ulp, silu' %.3g\n", e, s, d);
+    assert_true(e <= 1.5); /* 1 in units of normal numbers */
+    assert_true(s <= 2);
+    assert_true(d <= 3e-7);
+
+    float x[SWEEP] = {-INFINITY, INFINITY, NAN, 0.0f, -0.0f, -1e30f, 1e30f, 88.7228f, 0x1p-140f},
+          y[SWEEP];
+    exp_of(k, x, y);
+    assert_true(y[0] == 0 && isinf(y[1]) && isnan(y[2]) && y[3] == 1 && y[4] == 1 && y[5] == 0 &&
+                isinf(y[6]));
+    assert_true(isfinite(y[7]) && y[8] == 1);
+    silu_of(k, x, y);
+    assert_true(isinf(y[1]) && isnan(y[2]) && y[3] == 0 && y[5] == 0 && y[6] == 1e30f &&
+                y[8] == 0x1p-141f);
+}
+
+static void test_functions(void **state) {
+    (void)state;
+    each_vec_tier(functions);
+}
+
+/* ---- rms_norm ---- */
+
+static void rms_norm_case(const hone_kernels *k, size_t n, hone_dtype x_type, hone_dtype y_type) {
+    enum { ROWS = 3 };
+    hone_rng rng = hone_rng_make(n);
+    array x = array_random(x_type, ROWS * n, 2, &rng), gamma = array_random(HONE_F32, n, 1, &rng);
+    array y = array_new(y_type, ROWS * n), copy = array_new(y_type, ROWS * n),
+          rstd = array_new(HONE_F32, ROWS);
+    array again = array_new(y_type, ROWS * n), want = array_new(HONE_F32, ROWS * n),
+          alone = array_new(y_type, n);
+    hone_rms_norm_forward f = {ROWS,  n,        x.g.data, x_type,      gamma.g.data,
+                               1e-5f, y.g.data, y_type,   rstd.g.data, copy.g.data};
+    k->rms_norm_forward(&f);
+    hone_rms_norm_rebuild b = {ROWS,         n,           x.g.data,     x_type,
+                               gamma.g.data, rstd.g.data, again.g.data, y_type};
+    k->rms_norm_rebuild(&b);
+    hone_ref_rms_norm_forward(ROWS, n, x.values, gamma.values, 1e-5f, want.values);
+    for (size_t i = 0; i < ROWS * n; i++) {
+        check("y", &y, i, want.values[i], want.values[i], 12);
+        check("copy", &copy, i, x.values[i], x.values[i], 0);
+        assert_true(array_get(&again, i) == array_get(&y, i));
+    }
+    f.rows = 1;
+    f.x = (char *)x.g.data + n * (x_type == HONE_F32 ? 4 : 2);
+    f.y = alone.g.data;
+    f.rstd = f.copy = NULL;
+    k->rms_norm_forward(&f);
+    for (size_t i = 0; i < n; i++) assert_true(array_get(&alone, i) == array_get(&y, n + i));
+    array *all[] = {&x, &gamma, &y, &copy, &rstd, &again, &want, &alone};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) array_free(all[i]);
+}
+
+static void rms_norm_backward_case(const hone_kernels *k, size_t n, hone_dtype dy_type,
+                                   hone_dtype x_type, bool add) {
+    enum { ROWS = 3 };
+    hone_rng rng = hone_rng_make(n);
+    array x = array_random(x_type, ROWS * n, 1, &rng), gamma = array_random(HONE_F32, n, 1, &rng);
+    array dy = array_random(dy_type, ROWS * n, 1, &rng), rstd = array_new(HONE_F32, ROWS);
+    array dx = add ? array_random(HONE_F32, ROWS * n, 1, &rng) : array_new(HONE_F32, ROWS * n);
+    array copy = array_new(dy_type, ROWS * n), dgamma = array_random(HONE_F32, n, 1, &rng);
+    double *want = calloc(ROWS * n, sizeof *want), *want_gamma = calloc(n, sizeof *want_gamma);
+    for (size_t r = 0; r < ROWS; r++) {
+        double sum = 0;
+        for (size_t i = 0; i < n; i++) sum += x.values[r * n + i] * x.values[r * n + i];
+        array_set(&rstd, r, 1 / sqrt(sum / (double)n + 0.25));
+    }
+    hone_rms_norm_backward b = {ROWS,         n,           dy.g.data, dy_type, x.g.data,    x_type,
+                                gamma.g.data, rstd.g.data, dx.g.data, add,     copy.g.data, dy_type,
+                                dgamma.g.data};
+    k->rms_norm_backward(&b);
+    hone_ref_rms_norm_backward(ROWS, n, x.values, gamma.values, 0.25, dy.values, want, want_gamma);
+    for (size_t i = 0; i < ROWS * n; i++) {
+        double value = want[i] + (add ? dx.values[i] : 0);
+        check("dx", &dx, i, value, 8, 16);
+        check("copy", &copy, i, array_get(&dx, i), array_get(&dx, i), 0);
+    }
+    for (size_t i = 0; i < n; i++)
+        check("dgamma", &dgamma, i, want_gamma[i] + dgamma.values[i], 8, 16);
+    array *all[] = {&x, &gamma, &dy, &rstd, &dx, &copy, &dgamma};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) array_free(all[i]);
+    free(want);
+    free(want_gamma);
+}
+
+static void rms_norm(const hone_kernels *k) {
+    for (size_t n = 1; n <= LONGEST; n++) {
+        for (size_t t = 0; t < 4; t++) {
+            rms_norm_case(k, n, types[t / 2], types[t % 2]);
+            rms_norm_backward_case(k, n, types[t / 2], types[t % 2], n % 2);
+        }
+    }
+}
+
+static void test_rms_norm(void **state) {
+    (void)state;
+    each_vec_tier(rms_norm);
+}
+
+/* ---- rope ---- */
+
+static void rope_case(const hone_kernels *k, size_t half, size_t rest, hone_dtype type, int mode,
+                      bool in_place) {
+    enum { ROWS = 3, HEADS = 2, POSITIONS = 4 };
+    bool interleaved = mode & 1, inverse = mode & 2;
+    size_t dim = 2 * half + rest, stride = HEADS * dim, count = ROWS * stride;
+    hone_rng rng = hone_rng_make(half);
+    array x = array_random(type, count, 1, &rng), y = array_new(type, count);
+    array cosine = array_new(HONE_F32, POSITIONS * half),
+          sine = array_new(HONE_F32, POSITIONS * half);
+    for (size_t i = 0; i < POSITIONS * half; i++) {
+        double angle = hone_rng_uniform(&rng) * 6;
+        array_set(&cosine, i, cos(angle));
+        array_set(&sine, i, sin(angle));
+    }
+    int32_t positions[ROWS] = {2, 0, 3};
+    hone_rope a = {
+        ROWS,        HEADS,  dim,  2 * half,  x.g.data,      in_place ? x.g.data : y.g.data,
+        stride,      stride, type, positions, cosine.g.data, sine.g.data,
+        interleaved, inverse};
+    k->rope(&a);
+    hone_ref_rope ref = {ROWS,      HEADS,         dim,         2 * half,
+                         positions, cosine.values, sine.values, interleaved};
+    double *want = calloc(count, sizeof *want);
+    (inverse ? hone_ref_rope_backward : hone_ref_rope_forward)(&ref, x.values, want);
+    for (size_t i = 0; i < count; i++) check("y", in_place ? &x : &y, i, want[i], 4, 3);
+    free(want);
+    array_free(&x);
+    array_free(&y);
+    array_free(&cosine);
+    array_free(&sine);
+}
+
+static void rope(const hone_kernels *k) {
+    for (size_t half = 1; half <= LONGEST; half++) {
+        for (int mode = 0; mode < 8; mode++)
+            rope_case(k, half, half % 4, types[half % 2], mode & 3, mode & 4);
+        rope_case(k, half, 0, types[(half + 1) % 2], half & 3, false);
+    }
+}
+
+static void test_rope(void **state) {
+    (void)state;
+    each_vec_tier(rope);
+}
+
+/* ---- silu_mul ---- */
+
+static void silu_mul_case(const hone_kernels *k, size_t n, hone_dtype type) {
+    hone_rng rng = hone_rng_make(n);
+    array dh = array_random(type, n, 1, &rng), gate = array_random(type, n, 4, &rng),
+          up = array_random(type, n, 1, &rng);
+    array h = array_new(type, n), dgate = array_new(type, n), dup = array_new(type, n),
+          again = array_new(type, n);
+    k->silu_mul(n, type, gate.g.data, up.g.data, h.g.data);
+    k->silu_mul_backward(n, type, dh.g.data, gate.g.data, up.g.data, dgate.g.data, dup.g.data,
+                         again.g.data);
+    for (size_t i = 0; i < n; i++) {
+        double x = gate.values[i], u = up.values[i], s = 1 / (1 + exp(-x)),
+               slope = s * (1 + x * (1 - s));
+        check("h", &h, i, x * s * u, x * s * u, 6);
+        check("dup", &dup, i, dh.values[i] * x * s, dh.values[i] * x * s, 6);
+        check("dgate", &dgate, i, dh.values[i] * u * slope, dh.values[i] * u, 8);
+        check("h again", &again, i, x * s * u, x * s * u, 8);
+    }
+    size_t cut = n / 3;
+    array part = array_new(type, n);
+    size_t element = type == HONE_F32 ? 4 : 2;
+    k->silu_mul(cut, type, gate.g.data, up.g.data, part.g.data);
+    k->silu_mul(n - cut, type, (char *)gate.g.data + cut * element,
+                (char *)up.g.data + cut * element, (char *)part.g.data + cut * element);
+    assert_memory_equal(part.g.data, h.g.data, n * element);
+    k->silu_mul_backward(n, type, dh.g.data, gate.g.data, up.g.data, gate.g.data, up.g.data,
+                         dh.g.data);
+    assert_memory_equal(gate.g.data, dgate.g.data, n * element);
+    assert_memory_equal(up.g.data, dup.g.data, n * element);
+    assert_memory_equal(dh.g.data, again.g.data, n * element);
+    array *all[] = {&dh, &gate, &up, &h, &dgate, &dup, &again, &part};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) array_free(all[i]);
+}
+
+static void silu_mul(const hone_kernels *k) {
+    for (size_t n = 1; n <= LONGEST; n++) {
+        silu_mul_case(k, n, HONE_F32);
+        silu_mul_case(k, n, HONE_BF16);
+    }
+}
+
+static void test_silu_mul(void **state) {
+    (void)state;
+    each_vec_tier(silu_mul);
+}
+
+/* ---- softmax ---- */
+
+/* Two tiles of n columns each, the second with fewer valid ones from row to row (the last row: none). */
+static void softmax_case(const hone_kernels *k, size_t n, hone_dtype type, double magnitude) {
+    enum { ROWS = 4 };
+    hone_rng rng = hone_rng_make(n);
+    array s[2] = {array_random(HONE_F32, ROWS * n, magnitude, &rng),
+                  array_random(HONE_F32, ROWS * n, magnitude, &rng)};
+    array p[2] = {array_new(type, ROWS * n), array_new(type, ROWS * n)};
+    size_t whole[ROWS] = {n, n, n, n}, some[ROWS] = {n, n - n / 3, n / 2, 0};
+    float m[ROWS], l[ROWS], lse[ROWS], first[ROWS], correction[ROWS], scale = 0.125f;
+    for (size_t r = 0; r < ROWS; r++) m[r] = -INFINITY, l[r] = 0;
+    for (size_t t = 0; t < 2; t++) {
+        hone_softmax_tile a = {
+            ROWS, n,    s[t].g.data, n, t ? some : whole,      scale, p[t].g.data,
+            n,    type, m,           l, t ? correction : first};
+        k->softmax_tile(&a);
+    }
+    for (size_t r = 0; r < ROWS; r++) lse[r] = m[r] + logf(l[r]);
+    array dp = array_random(HONE_F32, ROWS * n, 1, &rng),
+          delta = array_random(HONE_F32, ROWS, 1, &rng);
+    array again = array_new(type, ROWS * n), ds = array_new(type, ROWS * n);
+    hone_softmax_again b = {ROWS,         n,         s[1].g.data,  n,         some, scale, lse,
+                            again.g.data, dp.g.data, delta.g.data, ds.g.data, n,    type};
+    k->softmax_again(&b);
+    for (size_t r = 0; r < ROWS; r++) {
+        double high = -INFINITY, sum = 0, slack = 8 + 4 * magnitude * scale;
+        for (size_t j = 0; j < n + some[r]; j++)
+            high = fmax(high, scale * s[j / n].values[r * n + j % n]);
+        for (size_t j = 0; j < n + some[r]; j++)
+            sum += exp(scale * s[j / n].values[r * n + j % n] - high);
+        assert_true(fabs(lse[r] - (high + log(sum))) <= slack * 0x1p-24 * (4 + fabs(high)));
+        assert_true(first[r] == 0 && (some[r] > 0 || correction[r] == 1));
+        for (size_t j = 0; j < n; j++) {
+            size_t i = r * n + j;
+            double a = scale * s[0].values[i], c = scale * s[1].values[i];
+            double want = j < some[r] ? exp(c - high - log(sum)) : 0;
+            check("p0", &p[0], i, exp(a - high) / correction[r], exp(a - high) / correction[r],
+                  4 * slack);
+            check("p1", &p[1], i, j < some[r] ? exp(c - m[r]) : 0, exp(c - m[r]), 2 * slack);
+            check("p", &again, i, want, want, 4 * slack);
+            check("ds", &ds, i, want * (dp.values[i] - delta.values[r]) * scale, 4 * want * scale,
+                  4 * slack);
+        }
+    }
+    array *all[] = {&s[0], &s[1], &p[0], &p[1], &dp, &delta, &again, &ds};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) array_free(all[i]);
+}
+
+static void softmax(const hone_kernels *k) {
+    for (size_t n = 1; n <= LONGEST; n++) {
+        for (size_t t = 0; t < 2; t++) {
+            softmax_case(k, n, types[t], 1);
+            softmax_case(k, n, types[t], 100);
+        }
+    }
+    /* In place, scores of -inf weigh nothing, a row of them is left for later tiles. */
+    float s[2][5] = {{-INFINITY, 0, 1, NAN, NAN}, {-INFINITY, -INFINITY, -INFINITY, NAN, NAN}};
+    float m[2] = {-INFINITY, -INFINITY}, l[2] = {0}, correction[2];
+    size_t valid[2] = {3, 3};
+    hone_softmax_tile a = {2, 5, s[0], 5, valid, 1, s[0], 5, HONE_F32, m, l, correction};
+    k->softmax_tile(&a);
+    assert_true(s[0][0] == 0 && fabsf(s[0][1] - expf(-1)) < 1e-6f && s[0][2] == 1 && s[0][3] == 0 &&
+                s[0][4] == 0);
+    assert_true(m[0] == 1 && fabsf(l[0] - 1 - expf(-1)) < 1e-6f && correction[0] == 0);
+    for (size_t j = 0; j < 5; j++) assert_true(s[1][j] == 0);
+    assert_true(isinf(m[1]) && l[1] == 0 && correction[1] == 1);
+}
+
+static void test_softmax(void **state) {
+    (void)state;
+    each_vec_tier(softmax);
+}
+
+/* ---- cross_entropy ---- */
+
+static void cross_entropy_case(const hone_kernels *k, size_t n, hone_dtype type, double magnitude) {
+    enum { ROWS = 4 };
+    hone_rng rng = hone_rng_make(n);
+    array x = array_random(type, ROWS * n, magnitude, &rng), dx = array_new(type, ROWS * n);
+    array loss = array_new(HONE_F32, ROWS), lse = array_new(HONE_F32, ROWS);
+    int32_t labels[ROWS] = {0, (int32_t)n - 1, HONE_IGNORE, (int32_t)(n / 2)};
+    k->cross_entropy_forward(ROWS, n, x.g.data, type, n, labels, loss.g.data, lse.g.data);
+    k->cross_entropy_backward(ROWS, n, x.g.data, dx.g.data, type, n, labels, lse.g.data, 0.5f);
+    double *want = calloc(ROWS, sizeof *want), *gradient = calloc(ROWS * n, sizeof *gradient);
+    hone_ref_cross_entropy_forward(ROWS, n, x.values, labels, want);
+    hone_ref_cross_entropy_backward(ROWS, n, x.values, labels, 0.5, gradient);
+    for (size_t r = 0; r < ROWS; r++) {
+        check("loss", &loss, r, want[r], 1 + want[r], 8);
+        /* Error of exp(x - lse): half an ulp of lse, as it is kept in float32. */
+        for (size_t j = 0; j < n; j++)
+            check("dx", &dx, r * n + j, gradient[r * n + j], 0.5, 8 + 4 * magnitude);
+    }
+    size_t bytes = ROWS * n * (type == HONE_F32 ? 4 : 2);
+    k->cross_entropy_backward(ROWS, n, x.g.data, x.g.data, type, n, labels, lse.g.data, 0.5f);
+    assert_memory_equal(x.g.data, dx.g.data, bytes);
+    free(want);
+    free(gradient);
+    array_free(&x);
+    array_free(&dx);
+    array_free(&loss);
+    array_free(&lse);
+}
+
+static void cross_entropy(const hone_kernels *k) {
+    for (size_t n = 1; n <= LONGEST; n++) {
+        for (size_t t = 0; t < 2; t++) {
+            cross_entropy_case(k, n, types[t], 1);
+            cross_entropy_case(k, n, types[t], 1000);
+        }
+    }
+    cross_entropy_case(k, 4999, HONE_F32, 3);
+    cross_entropy_case(k, 4096, HONE_BF16, 3);
+    /* -inf weighs nothing, even a whole block of it; NaN is NaN. */
+    static float x[5000];
+    float loss, lse;
+    int32_t label = 4999;
+    for (size_t i = 0; i < 5000; i++) x[i] = i < 2500 ? -INFINITY : 1;
+    k->cross_entropy_forward(1, 5000, x, HONE_F32, 5000, &label, &loss, &lse);
+    assert_true(fabs(loss - log(2500)) < 1e-5 && fabs(lse - 1 - log(2500)) < 1e-5);
+    x[17] = NAN;
+    k->cross_entropy_forward(1, 5000, x, HONE_F32, 5000, &label, &loss, &lse);
+    assert_true(isnan(loss) && isnan(lse));
+}
+
+static void test_cross_entropy(void **state) {
+    (void)state;
+    each_vec_tier(cross_entropy);
+}
+
+/* ---- add, scale, dot, transpose, adamw ---- */
+
+static void elementwise_case(const hone_kernels *k, size_t n, const hone_dtype *t) {
+    hone_rng rng = hone_rng_make(n);
+    array a = array_random(t[0], n, 1, &rng), b = array_random(t[1], n, 1, &rng),
+          y = array_new(t[2], n);
+    array z = array_random(t[2], n, 1, &rng), scaled = array_new(t[2], n);
+    k->add(n, a.g.data, t[0], b.g.data, t[1], y.g.data, t[2]);
+    k->scale(n, 0.75f, a.g.data, t[0], scaled.g.data, t[2], false);
+    k->scale(n, 0.75f, a.g.data, t[0], z.g.data, t[2], true);
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        check("add", &y, i, a.values[i] + b.values[i], a.values[i] + b.values[i], 1);
+        check("scale", &scaled, i, 0.75 * a.values[i], a.values[i], 1);
+        check("scale, added", &z, i, 0.75 * a.values[i] + z.values[i], 4, 2);
+        sum += a.values[i] * b.values[i];
+    }
+    assert_true(fabs(k->dot(n, a.g.data, t[0], b.g.data, t[1]) - sum) <= 1e-13);
+    array *all[] = {&a, &b, &y, &z, &scaled};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) array_free(all[i]);
+}
+
+static void transpose_case(const hone_kernels *k, size_t rows, size_t cols, hone_dtype type) {
+    hone_rng rng = hone_rng_make(rows * 100 + cols);
+    array x = array_random(type, (rows - 1) * (cols + 3) + cols, 1, &rng);
+    array y = array_new(type, (cols - 1) * (rows + 1) + rows);
+    k->transpose(rows, cols, x.g.data, cols + 3, y.g.data, rows + 1, type);
+    for (size_t i = 0; i < rows; i++) {
+        for (size_t j = 0; j < cols; j++)
+            assert_true(array_get(&y, j * (rows + 1) + i) == x.values[i * (cols + 3) + j]);
+    }
+    for (size_t j = 0; j + 1 < cols; j++) assert_true(isnan(array_get(&y, j * (rows + 1) + rows)));
+    array_free(&x);
+    array_free(&y);
+}
+
+static void adamw_case(const hone_kernels *k, size_t n) {
+    hone_rng rng = hone_rng_make(n);
+    array w = array_random(HONE_F32, n, 1, &rng), m = array_random(HONE_F32, n, 0.1, &rng);
+    array v = array_new(HONE_F32, n), g = array_random(HONE_F32, n, 1, &rng);
+    for (size_t i = 0; i < n; i++) array_set(&v, i, hone_rng_uniform(&rng));
+    hone_adamw a = {n,     w.g.data, m.g.data, v.g.data, g.g.data, 1e-2, 0.9,
+                    0.999, 1e-8,     0.1,      0.19,     0.001999, 0.5f};
+    hone_ref_adamw ref = {1e-2, 0.9, 0.999, 1e-8, 0.1, 0.19, 0.001999};
+    k->adamw(&a);
+    for (size_t i = 0; i < n; i++) g.values[i] *= 0.5;
+    hone_ref_adamw_step(&ref, n, g.values, w.values, m.values, v.values);
+    for (size_t i = 0; i < n; i++) {
+        check("w", &w, i, w.values[i], 4, 2);
+        check("m", &m, i, m.values[i], 1, 4);
+        check("v", &v, i, v.values[i], 2, 4);
+    }
+    array *all[] = {&w, &m, &v, &g};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) array_free(all[i]);
+}
+
+static void elementwise(const hone_kernels *k) {
+    for (size_t n = 1; n <= LONGEST; n++) {
+        for (size_t t = 0; t < 8; t++) {
+            hone_dtype of[3] = {types[t / 4], types[t / 2 % 2], types[t % 2]};
+            elementwise_case(k, n, of);
+        }
+        for (size_t m = 1; m <= 35; m += 1 + m / 3) {
+            transpose_case(k, n, m, HONE_F32);
+            transpose_case(k, m, n, HONE_BF16);
+        }
+        adamw_case(k, n);
+    }
+    elementwise_case(k, 1000, types);
+}
+
+static void test_elementwise(void **state) {
+    (void)state;
+    each_vec_tier(elementwise);
+}
+
+/* Conversion to bfloat16: every upper half with lower halves around the tie, as dtype.h rounds. */
+static void conversion(const hone_kernels *k) {
+    static const uint16_t low[] = {0, 1, 0x7fff, 0x8000, 0x8001, 0xffff};
+    for (size_t l = 0; l < sizeof low / sizeof *low; l++) {
+        static float x[65536];
+        static hone_bf16 y[65536];
+        for (uint32_t i = 0; i < 65536; i++) {
+            uint32_t bits = i << 16 | low[l];
+            memcpy(&x[i], &bits, 4);
+        }
+        static const float zeros[65536];
+        k->add(65536, x, HONE_F32, zeros, HONE_F32, y, HONE_BF16);
+        for (uint32_t i = 0; i < 65536; i++) {
+            if (i == 0x8000 && low[l] == 0) continue; /* -0 + 0 is 0 */
+            if (isnan(x[i]))
+                assert_true(isnan(hone_bf16_to_f32(y[i])));
+            else
+                assert_int_equal(y[i], hone_f32_to_bf16(x[i]));
+        }
+    }
+}
+
+static void test_conversion(void **state) {
+    (void)state;
+    each_vec_tier(conversion);
+}
+
+/* dot returns the same bits in every tier. */
+static double first_dot[8];
+static void same_dot(const hone_kernels *k) {
+    hone_rng rng = hone_rng_make(1);
+    for (size_t i = 0; i < 8; i++) {
+        array a = array_random(HONE_F32, 1 + i * 149, 1, &rng),
+              b = array_random(types[i % 2], 1 + i * 149, 1, &rng);
+        double dot = k->dot(a.count, a.g.data, HONE_F32, b.g.data, b.dtype);
+        if (strcmp(k->vec_name, "scalar") == 0) first_dot[i] = dot;
+        assert_true(dot == first_dot[i]);
+        array_free(&a);
+        array_free(&b);
+    }
+    assert_true(k->dot(0, NULL, HONE_F32, NULL, HONE_F32) == 0);
+}
+
+static void test_same_dot(void **state) {
+    (void)state;
+    each_vec_tier(same_dot);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_functions),   cmocka_unit_test(test_rms_norm),
+        cmocka_unit_test(test_rope),        cmocka_unit_test(test_silu_mul),
+        cmocka_unit_test(test_softmax),     cmocka_unit_test(test_cross_entropy),
+        cmocka_unit_test(test_elementwise), cmocka_unit_test(test_conversion),
+        cmocka_unit_test(test_same_dot),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
