@@ -13,12 +13,11 @@ enum { LSE };
 
 #define KV_TILE HONE_ATTENTION_KV_TILE
 #define Q_TILE 64
-#define ROW_GRAIN 16
 
 hone_attention_panels hone_attention_take_panels(hone_ctx *ctx, const hone_attention_args *args, bool by_rows) {
     hone_attention_panels panels = {.by_rows = by_rows};
     for (size_t s = 0; s < args->segment_count; s++) {
-        panels.rows += hone_attention_padded(args->segments[s].kv_end - args->segments[s].kv_begin);
+        panels.rows += hone_attention_padded(hone_segment_keys(&args->segments[s]));
     }
     size_t unit = HONE_PANEL_DEPTH;
     panels.row_bytes = (by_rows ? hone_pack_bytes(ctx->compute, unit, args->head_dim)
@@ -56,13 +55,13 @@ void hone_attention_pack(hone_ctx *ctx, const hone_attention_args *args, void *x
     size_t total = panels->rows * args->kv_heads, before = 0, start = 0;
     for (size_t s = 0; s < args->segment_count; s++) {
         const hone_segment *segment = &args->segments[s];
-        size_t keys = segment->kv_end - segment->kv_begin;
+        size_t keys = hone_segment_keys(segment);
         for (size_t head = 0; head < args->kv_heads; head++) {
             for (size_t row = 0; row < keys; row += KV_TILE) {
                 size_t rows = HONE_MIN(keys - row, (size_t)KV_TILE);
-                int owner = hone_attention_owner(ctx, before, total);
+                bool mine = hone_segments_mine(ctx, before, total);
                 before += hone_attention_padded(rows);
-                if (owner != ctx->team.rank) continue;
+                if (!mine) continue;
                 void *tile = hone_element(x, ctx->compute, (segment->kv_begin + row) * stride + head * args->head_dim);
                 if (rotate) {
                     hone_attention_rotate(ctx, args, segment->kv_begin + row, rows, tile, stride, ctx->compute, false);
@@ -78,23 +77,6 @@ void hone_attention_pack(hone_ctx *ctx, const hone_attention_args *args, void *x
             }
         }
         start += hone_attention_padded(keys);
-    }
-}
-
-void hone_attention_zero_gaps(hone_ctx *ctx, const hone_attention_args *args, bool keys, void *x) {
-    size_t row_bytes = (keys ? args->kv_heads : args->heads) * args->head_dim * hone_element_bytes(ctx->compute);
-    size_t rows = keys ? args->kv_rows : args->q_rows, gap = 0;
-    size_t begin, end;
-    hone_split(ctx->team, rows, ROW_GRAIN, &begin, &end);
-    for (size_t s = 0; s <= args->segment_count; s++) {
-        size_t gap_end = rows, next = rows;
-        if (s < args->segment_count) {
-            gap_end = keys ? args->segments[s].kv_begin : args->segments[s].q_begin;
-            next = keys ? args->segments[s].kv_end : args->segments[s].q_end;
-        }
-        size_t from = HONE_MAX(gap, begin), to = HONE_MIN(gap_end, end);
-        if (from < to) memset((char *)x + from * row_bytes, 0, (to - from) * row_bytes);
-        gap = next;
     }
 }
 
@@ -131,7 +113,7 @@ static void tile_scores(const hone_ctx *ctx, const hone_attention_args *args, co
     };
     hone_ctx_gemm(ctx)(&product);
     for (size_t r = 0; r < tile->rows; r++) {
-        size_t visible = hone_attention_visible(tile->segment, tile->q + r);
+        size_t visible = hone_segment_visible(tile->segment, tile->q + r);
         scratch->valid[r] = visible > kv ? HONE_MIN(visible - kv, n) : 0;
     }
 }
@@ -179,8 +161,8 @@ static void forward_one(const hone_ctx *ctx, const hone_attention_args *args, co
                         const hone_attention_panels *panels, forward_scratch *scratch, float *lse) {
     size_t row = tile->segment->q_begin + tile->q, stride = args->heads * args->head_dim;
     size_t kv_head = tile->head / (args->heads / args->kv_heads);
-    size_t keys = tile->segment->kv_end - tile->segment->kv_begin;
-    size_t visible = hone_attention_visible(tile->segment, tile->q + tile->rows - 1);
+    size_t keys = hone_segment_keys(tile->segment);
+    size_t visible = hone_segment_visible(tile->segment, tile->q + tile->rows - 1);
     hone_attention_rotate(ctx, args, row, tile->rows,
                           hone_element(args->q, ctx->compute, row * stride + tile->head * args->head_dim), stride,
                           ctx->compute, false);
@@ -215,14 +197,14 @@ static void forward_one(const hone_ctx *ctx, const hone_attention_args *args, co
 
 /* A tile's cost, in keys that its last row sees (and the tile's own overhead). */
 static size_t tile_cost(const hone_segment *segment, size_t q, size_t rows) {
-    return 64 + hone_attention_visible(segment, q + rows - 1);
+    return 64 + hone_segment_visible(segment, q + rows - 1);
 }
 
 static size_t total_cost(const hone_attention_args *args) {
     size_t total = 0;
     for (size_t s = 0; s < args->segment_count; s++) {
         const hone_segment *segment = &args->segments[s];
-        size_t queries = segment->q_end - segment->q_begin;
+        size_t queries = hone_segment_queries(segment);
         for (size_t q = 0; q < queries; q += Q_TILE) {
             total += tile_cost(segment, q, HONE_MIN(queries - q, (size_t)Q_TILE));
         }
@@ -235,16 +217,16 @@ static void forward_tiles(const hone_ctx *ctx, const hone_attention_args *args, 
     size_t total = total_cost(args), before = 0, start = 0;
     for (size_t s = 0; s < args->segment_count; s++) {
         const hone_segment *segment = &args->segments[s];
-        size_t queries = segment->q_end - segment->q_begin;
+        size_t queries = hone_segment_queries(segment);
         for (size_t head = 0; head < args->heads; head++) {
             for (size_t q = 0; q < queries; q += Q_TILE) {
                 forward_tile tile = {segment, head, q, HONE_MIN(queries - q, (size_t)Q_TILE), start};
-                int owner = hone_attention_owner(ctx, before, total);
+                bool mine = hone_segments_mine(ctx, before, total);
                 before += tile_cost(segment, q, tile.rows);
-                if (owner == ctx->team.rank) forward_one(ctx, args, &tile, panels, scratch, lse);
+                if (mine) forward_one(ctx, args, &tile, panels, scratch, lse);
             }
         }
-        start += hone_attention_padded(segment->kv_end - segment->kv_begin);
+        start += hone_attention_padded(hone_segment_keys(segment));
     }
 }
 
@@ -265,7 +247,8 @@ void hone_fused_attention_with_rope_forward(hone_ctx *ctx, const hone_attention_
     if (!hone_ctx_planning(ctx)) {
         hone_attention_pack(ctx, args, args->k, true, &panels[0], 1);
         hone_attention_pack(ctx, args, (void *)(uintptr_t)args->v, false, &panels[1], 1);
-        hone_attention_zero_gaps(ctx, args, false, args->o);
+        hone_segments_zero_gaps(ctx, args, false, args->o,
+                                args->heads * args->head_dim * hone_element_bytes(ctx->compute));
         hone_barrier(ctx->team);
         forward_tiles(ctx, args, panels, &scratch, lse);
         hone_barrier(ctx->team);

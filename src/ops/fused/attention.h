@@ -8,7 +8,7 @@
 #ifndef HONE_OPS_FUSED_ATTENTION_H
 #define HONE_OPS_FUSED_ATTENTION_H
 
-#include "ops/internal.h"
+#include "ops/segments.h"
 
 #define HONE_ATTENTION_KV_TILE 512
 
@@ -41,20 +41,5 @@ void hone_attention_pack(hone_ctx *ctx, const hone_attention_args *args, void *x
 /* Rotates `rows` rows of one head, in place. */
 void hone_attention_rotate(const hone_ctx *ctx, const hone_attention_args *args, size_t first_row, size_t rows,
                            void *x, size_t stride, hone_dtype dtype, bool inverse);
-
-/* Sets the rows of x that belong to no segment to zero: query rows, or key rows. Split over the team, no barrier. */
-void hone_attention_zero_gaps(hone_ctx *ctx, const hone_attention_args *args, bool keys, void *x);
-
-/* Keys of the segment that query row `q` (counted from q_begin) sees. */
-static inline size_t hone_attention_visible(const hone_segment *segment, size_t q) {
-    size_t keys = segment->kv_end - segment->kv_begin;
-    size_t later = segment->q_end - segment->q_begin - 1 - q;
-    return keys > later ? keys - later : 0;
-}
-
-/* The thread that does the piece of work that starts after `before` of `total` units. */
-static inline int hone_attention_owner(const hone_ctx *ctx, size_t before, size_t total) {
-    return (int)((double)before / (double)total * ctx->team.size);
-}
 
 #endif

@@ -60,7 +60,7 @@ static void tile_gradient_of_scores(backward_job *job, const backward_tile *tile
     multiply(job, tile->rows, columns, dim, hone_element_const(args->d_o, ctx->compute, tile->offset), stride,
              hone_attention_panel(&job->v_columns, tile->kv_head, tile->start, kv), 0, job->dp, KV_TILE, false);
     for (size_t r = 0; r < tile->rows; r++) {
-        size_t visible = hone_attention_visible(tile->segment, tile->q + r);
+        size_t visible = hone_segment_visible(tile->segment, tile->q + r);
         job->valid[r] = visible > kv ? HONE_MIN(visible - kv, n) : 0;
     }
     hone_softmax_again again = {
@@ -85,7 +85,7 @@ static void tile_gradient_of_scores(backward_job *job, const backward_tile *tile
 static void tile_gradients(backward_job *job, const backward_tile *tile, size_t kv, size_t n) {
     const hone_ctx *ctx = job->ctx;
     size_t dim = job->args->head_dim;
-    size_t keys = tile->segment->kv_end - tile->segment->kv_begin;
+    size_t keys = hone_segment_keys(tile->segment);
     size_t depth = HONE_MIN(keys - kv, (size_t)KV_TILE); /* as packed */
     size_t partial = (tile->head * job->args->kv_rows + tile->segment->kv_begin + kv) * dim;
     multiply(job, tile->rows, dim, n, job->ds, KV_TILE,
@@ -108,7 +108,7 @@ static void backward_one(backward_job *job, const backward_tile *tile) {
     const hone_attention_args *args = job->args;
     size_t stride = args->heads * args->head_dim, dim = args->head_dim;
     size_t row = tile->segment->q_begin + tile->q;
-    size_t visible = hone_attention_visible(tile->segment, tile->q + tile->rows - 1);
+    size_t visible = hone_segment_visible(tile->segment, tile->q + tile->rows - 1);
     for (size_t r = 0; r < tile->rows; r++) {
         size_t at = tile->offset + r * stride;
         job->delta[r] = (float)ctx->kernels->dot(dim, hone_element_const(args->d_o, ctx->compute, at), ctx->compute,
@@ -132,9 +132,9 @@ static void backward_one(backward_job *job, const backward_tile *tile) {
 /* All query tiles of one head of one segment. */
 static void backward_item(backward_job *job, const hone_segment *segment, size_t head, size_t start) {
     const hone_attention_args *args = job->args;
-    size_t dim = args->head_dim, queries = segment->q_end - segment->q_begin;
+    size_t dim = args->head_dim, queries = hone_segment_queries(segment);
     size_t first = (head * args->kv_rows + segment->kv_begin) * dim;
-    size_t count = (segment->kv_end - segment->kv_begin) * dim;
+    size_t count = hone_segment_keys(segment) * dim;
     memset(job->dk + first, 0, count * sizeof *job->dk);
     memset(job->dv + first, 0, count * sizeof *job->dv);
     for (size_t q = 0; q < queries; q += Q_TILE) {
@@ -152,8 +152,8 @@ static void backward_item(backward_job *job, const hone_segment *segment, size_t
 }
 
 static size_t item_cost(const hone_segment *segment) {
-    size_t keys = segment->kv_end - segment->kv_begin;
-    return 1 + (keys + 64) * (segment->q_end - segment->q_begin);
+    size_t keys = hone_segment_keys(segment);
+    return 1 + (keys + 64) * (hone_segment_queries(segment));
 }
 
 static void backward_items(backward_job *job) {
@@ -163,11 +163,11 @@ static void backward_items(backward_job *job) {
     for (size_t s = 0; s < args->segment_count; s++) {
         const hone_segment *segment = &args->segments[s];
         for (size_t head = 0; head < args->heads; head++) {
-            int owner = hone_attention_owner(job->ctx, before + item_cost(segment) / 2, total);
+            bool mine = hone_segments_mine(job->ctx, before + item_cost(segment) / 2, total);
             before += item_cost(segment);
-            if (owner == job->ctx->team.rank) backward_item(job, segment, head, start);
+            if (mine) backward_item(job, segment, head, start);
         }
-        start += hone_attention_padded(segment->kv_end - segment->kv_begin);
+        start += hone_attention_padded(hone_segment_keys(segment));
     }
 }
 
@@ -236,9 +236,10 @@ void hone_fused_attention_with_rope_backward(hone_ctx *ctx, const hone_attention
         hone_attention_panels k_panels[2] = {job.k_columns, job.k_depths};
         hone_attention_pack(ctx, args, args->k, false, k_panels, 2);
         hone_attention_pack(ctx, args, (void *)(uintptr_t)args->v, false, &job.v_columns, 1);
-        hone_attention_zero_gaps(ctx, args, false, args->dq);
-        hone_attention_zero_gaps(ctx, args, true, args->dk);
-        hone_attention_zero_gaps(ctx, args, true, args->dv);
+        size_t head_bytes = args->head_dim * hone_element_bytes(ctx->compute);
+        hone_segments_zero_gaps(ctx, args, false, args->dq, args->heads * head_bytes);
+        hone_segments_zero_gaps(ctx, args, true, args->dk, args->kv_heads * head_bytes);
+        hone_segments_zero_gaps(ctx, args, true, args->dv, args->kv_heads * head_bytes);
         hone_barrier(ctx->team);
         backward_items(&job);
         hone_barrier(ctx->team);
