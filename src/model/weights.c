@@ -100,7 +100,7 @@ static hone_status matrix_of(const hone_model *model, const hone_tensor *t, size
 /* A vector as float32 memory of the model. */
 static hone_status read_vector(hone_model *model, const char *name, size_t count, float **out,
                                hone_error *err) {
-    const hone_tensor *t;
+    const hone_tensor *t = NULL;
     hone_matrix m;
     void *memory;
     HONE_TRY(find(model, name, 1, 1, count, &t, err));
@@ -152,7 +152,7 @@ static bool misaligned(const hone_tensor *t) {
 
 static hone_status read_matrix(hone_model *model, const char *name, size_t rows, size_t cols,
                                size_t permuted_head_dim, hone_matrix *m, hone_error *err) {
-    const hone_tensor *t;
+    const hone_tensor *t = NULL;
     HONE_TRY(find(model, name, 2, rows, cols, &t, err));
     HONE_TRY(matrix_of(model, t, rows, cols, m, err));
     model->parameters += (uint64_t)rows * cols;
