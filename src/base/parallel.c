@@ -2,10 +2,21 @@
 #define _GNU_SOURCE 1
 #include "base/parallel.h"
 
+#include <linux/futex.h>
 #include <omp.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+/* One per region, on its caller's stack. Each word on a cache line of its own. */
+struct hone_meeting {
+    _Alignas(64) atomic_uint arrived;
+    _Alignas(64)
+        atomic_uint generation; /* counts completed barriers; the word that sleepers wait on */
+    _Alignas(64) atomic_uint sleepers;
+};
 
 static int affinity_count(void) {
     /* The mask may be wider than cpu_set_t on large machines: grow until the kernel's fits. */
@@ -36,15 +47,48 @@ int hone_parallel_default_threads(void) {
 }
 
 void hone_parallel(int threads, hone_parallel_fn fn, void *argument) {
+    struct hone_meeting meeting = {0};
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
         /* The runtime may grant fewer threads than asked for; the team is what it granted. */
-        hone_team team = {omp_get_thread_num(), omp_get_num_threads()};
+        hone_team team = {omp_get_thread_num(), omp_get_num_threads(), &meeting};
         fn(team, argument);
     }
 }
 
+static void pause_briefly(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static void wait_for_next(struct hone_meeting *meeting, unsigned generation) {
+    /* OpenMP's own barrier spins for milliseconds, which starves the others when cores are shared. */
+    enum { SPINS = 4000 };
+    for (int i = 0; i < SPINS; i++) {
+        if (atomic_load_explicit(&meeting->generation, memory_order_acquire) != generation) return;
+        pause_briefly();
+    }
+    /* Sequentially consistent: either the last to arrive sees a sleeper, or the sleeper sees the new generation. */
+    atomic_fetch_add(&meeting->sleepers, 1);
+    while (atomic_load(&meeting->generation) == generation)
+        syscall(SYS_futex, &meeting->generation, FUTEX_WAIT_PRIVATE, generation, NULL, NULL, 0);
+    atomic_fetch_sub(&meeting->sleepers, 1);
+}
+
 void hone_barrier(hone_team team) {
     if (team.size == 1) return;
-#pragma omp barrier
+    struct hone_meeting *meeting = team.meeting;
+    unsigned generation = atomic_load_explicit(&meeting->generation, memory_order_acquire);
+    unsigned before = atomic_fetch_add_explicit(&meeting->arrived, 1, memory_order_acq_rel);
+    if (before + 1 < (unsigned)team.size) {
+        wait_for_next(meeting, generation);
+        return;
+    }
+    atomic_store_explicit(&meeting->arrived, 0, memory_order_relaxed);
+    atomic_fetch_add(&meeting->generation, 1);
+    if (atomic_load(&meeting->sleepers) > 0)
+        syscall(SYS_futex, &meeting->generation, FUTEX_WAKE_PRIVATE, team.size, NULL, NULL, 0);
 }

@@ -11,6 +11,7 @@
 typedef struct hone_team {
     int rank; /* 0 .. size-1 */
     int size;
+    struct hone_meeting *meeting; /* where the team's barrier is; NULL outside hone_parallel */
 } hone_team;
 
 typedef void (*hone_parallel_fn)(hone_team team, void *argument);
@@ -21,7 +22,8 @@ int hone_parallel_default_threads(void);
 /* Runs fn on `threads` threads (at least 1) and returns when all have returned. Not nested. */
 void hone_parallel(int threads, hone_parallel_fn fn, void *argument);
 
-/* Every thread of the running region must reach it. A team of one passes at once. */
+/* Every thread of the running region must reach it. A team of one passes at once. Waits awake for a
+ * fraction of a millisecond, then asleep: a core that is shared with others is not burnt. */
 void hone_barrier(hone_team team);
 
 /* The part of [0, count) that `rank` owns when cut into pieces of `grain` (the last may be short):

@@ -50,7 +50,7 @@ static void pieces_cover_everything_once(void **state) {
                 size_t next = 0;
                 for (int rank = 0; rank < size; rank++) {
                     size_t begin, end;
-                    hone_split((hone_team){rank, size}, count, grain, &begin, &end);
+                    hone_split((hone_team){.rank = rank, .size = size}, count, grain, &begin, &end);
                     assert_int_equal(begin, next);
                     assert_true(end >= begin);
                     if (end != count) assert_int_equal(end % grain, 0);
