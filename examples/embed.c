@@ -10,7 +10,8 @@
 
 static bool on_event(void *user, const hone_train_event *e) {
     (void)user;
-    if (e->kind == HONE_TRAIN_STEP) printf("step %d of %d: loss %.4f\n", e->iter, e->iters, e->loss);
+    if (e->kind == HONE_TRAIN_STEP)
+        printf("step %d of %d: loss %.4f\n", e->iter, e->iters, e->loss);
     return true;
 }
 

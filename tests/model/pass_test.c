@@ -2,6 +2,8 @@
  * number of threads, the checkpointing or the packing; and gradients that finite differences confirm. */
 #include "model/pass.h"
 
+#include "base/rng.h"
+
 #include "support.h"
 
 #include <math.h>
@@ -61,7 +63,8 @@ static void open_fixture(fixture *f, const char *ops, int threads, hone_compute 
         f->ids[i] = (int32_t)(3 + hone_rng_below(&rng, 490));
         f->positions[i] = i;
     }
-    for (int i = 0; i < ROWS; i++) f->labels[i] = i % 20 == 19 || i % 7 == 3 ? HONE_IGNORE : f->ids[i + 1];
+    for (int i = 0; i < ROWS; i++)
+        f->labels[i] = i % 20 == 19 || i % 7 == 3 ? HONE_IGNORE : f->ids[i + 1];
     f->segments[0] = (hone_segment){0, ROWS, 0, ROWS};
     f->batch = (hone_batch){.rows = ROWS,
                             .ids = f->ids,
@@ -85,8 +88,10 @@ static void close_fixture(fixture *f) {
 
 static void region(hone_team team, void *argument) {
     fixture *f = argument;
-    hone_ctx ctx = {
-        .team = team, .kernels = &f->model->kernels, .compute = f->model->compute, .arena = f->arena};
+    hone_ctx ctx = {.team = team,
+                    .kernels = &f->model->kernels,
+                    .compute = f->model->compute,
+                    .arena = f->arena};
     hone_pass_run(&ctx, &f->pass);
     if (team.rank == 0) f->arena.peak = ctx.arena.peak;
     if (ctx.arena.overflow) f->arena.overflow = true;
@@ -149,7 +154,8 @@ static void threads_do_not_change_a_bit(void **state) {
                 open_fixture(&many, sets[s], threads, computes[c]);
                 run(&many);
                 assert_memory_equal(one.losses, many.losses, sizeof one.losses);
-                assert_memory_equal(one.gradients, many.gradients, one.gradient_count * sizeof(float));
+                assert_memory_equal(one.gradients, many.gradients,
+                                    one.gradient_count * sizeof(float));
                 close_fixture(&many);
             }
             close_fixture(&one);
@@ -167,7 +173,8 @@ static void checkpointing_gives_the_same_gradients_in_less_memory(void **state) 
         run(&plain);
         run(&checkpointed);
         assert_memory_equal(plain.losses, checkpointed.losses, sizeof plain.losses);
-        assert_memory_equal(plain.gradients, checkpointed.gradients, plain.gradient_count * sizeof(float));
+        assert_memory_equal(plain.gradients, checkpointed.gradients,
+                            plain.gradient_count * sizeof(float));
         assert_true(checkpointed.arena.peak < plain.arena.peak);
         close_fixture(&plain);
         close_fixture(&checkpointed);
@@ -182,14 +189,15 @@ static void finite_differences_confirm_gradients(void **state) {
     float *gradients = malloc(f.gradient_count * sizeof(float));
     memcpy(gradients, f.gradients, f.gradient_count * sizeof(float));
     /* Along one random direction of all parameters: float32 noise averages out, every gradient takes part. */
-    float *direction = malloc(f.gradient_count * sizeof(float)), *start = malloc(f.gradient_count * sizeof(float));
+    float *direction = malloc(f.gradient_count * sizeof(float)),
+          *start = malloc(f.gradient_count * sizeof(float));
     memcpy(start, f.parameters, f.gradient_count * sizeof(float));
     for (int trial = 0; trial < 4; trial++) {
         hone_rng rng = hone_rng_make(100 + (uint64_t)trial);
         double want = 0, step = 2e-3;
         for (size_t i = 0; i < f.gradient_count; i++) {
-            direction[i] = (float)hone_rng_normal(&rng) * (gradients[i] > 0 ? 1.0f : -1.0f);
-            if (hone_rng_uniform(&rng) < 0.5) direction[i] = fabsf(direction[i]) * (gradients[i] > 0 ? 1.0f : -1.0f);
+            /* Along the gradient's signs, so that the terms do not cancel into float32's noise. */
+            direction[i] = copysignf((float)hone_rng_uniform(&rng), gradients[i]);
             want += (double)direction[i] * (double)gradients[i];
         }
         double sum[2];
@@ -199,7 +207,8 @@ static void finite_differences_confirm_gradients(void **state) {
             sum[side] = run(&f) / 30;
         }
         double got = (sum[0] - sum[1]) / (2 * step);
-        if (!(fabs(got - want) <= 0.01 * fabs(want))) fail_msg("trial %d: %g, expected %g", trial, got, want);
+        if (!(fabs(got - want) <= 0.01 * fabs(want)))
+            fail_msg("trial %d: %g, expected %g", trial, got, want);
     }
     free(direction);
     free(start);
@@ -221,7 +230,8 @@ static void isolated_segments_equal_documents_alone(void **state) {
         for (int i = 0; i < ROWS; i++) f.positions[i] = i < 13 ? i : i - 13;
         run(&f);
         memcpy(packed, f.losses, sizeof packed);
-        float *gradients = malloc(f.gradient_count * sizeof(float)), *sum = calloc(f.gradient_count, sizeof(float));
+        float *gradients = malloc(f.gradient_count * sizeof(float)),
+              *sum = calloc(f.gradient_count, sizeof(float));
         memcpy(gradients, f.gradients, f.gradient_count * sizeof(float));
         const size_t ends[3] = {0, 13, ROWS};
         for (int document = 0; document < 2; document++) {
@@ -260,7 +270,8 @@ static void frozen_blocks_below_cost_nothing_and_change_nothing(void **state) {
     assert_memory_equal(all.losses, top.losses, sizeof all.losses);
     const hone_lora *first = &all.model->blocks[2].linear[0].lora;
     size_t at = (size_t)(first->da - all.gradients);
-    assert_memory_equal(all.gradients + at, top.gradients + at, (all.gradient_count - at) * sizeof(float));
+    assert_memory_equal(all.gradients + at, top.gradients + at,
+                        (all.gradient_count - at) * sizeof(float));
     for (size_t i = 0; i < at; i++) assert_true(top.gradients[i] == 0);
     assert_true(top.arena.peak < all.arena.peak);
     close_fixture(&all);

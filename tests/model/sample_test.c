@@ -23,7 +23,8 @@ static void draw(double temperature, double top_p, double min_p, int top_k, doub
 static void expect(const double *got, double a, double b, double c, double d) {
     const double want[4] = {a, b, c, d};
     for (int i = 0; i < 4; i++)
-        if (!(fabs(got[i] - want[i]) <= 0.012)) fail_msg("token %d: frequency %.4f, expected %.4f", i, got[i], want[i]);
+        if (!(fabs(got[i] - want[i]) <= 0.012))
+            fail_msg("token %d: frequency %.4f, expected %.4f", i, got[i], want[i]);
 }
 
 static void temperature_shapes_the_distribution(void **state) {
@@ -64,7 +65,8 @@ static void same_seed_same_draws(void **state) {
     hone_sampler a, b;
     hone_sampler_open(&a, 64, 1, 0, 0, 0, 42, NULL);
     hone_sampler_open(&b, 64, 1, 0, 0, 0, 42, NULL);
-    for (int i = 0; i < 100; i++) assert_int_equal(hone_sampler_next(&a, logits), hone_sampler_next(&b, logits));
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(hone_sampler_next(&a, logits), hone_sampler_next(&b, logits));
     hone_sampler_close(&a);
     hone_sampler_close(&b);
 }
