@@ -18,8 +18,10 @@ static json_t *load(const char *text, size_t size, json_error_t *error) {
 
 static hone_status fail_parse(const json_error_t *error, const char *name, hone_error *err) {
     enum json_error_code code = json_error_code(error);
-    if (code == json_error_out_of_memory)
+    /* jansson has a code for a lack of memory, but leaves the text empty instead. */
+    if (code == json_error_out_of_memory || error->text[0] == '\0') {
         return hone_fail(err, HONE_ERR_MEMORY, "%s: out of memory", name);
+    }
     return hone_fail(err, code == json_error_stack_overflow ? HONE_ERR_LIMIT : HONE_ERR_FORMAT,
                      "%s: line %d, column %d: %s; expected well-formed JSON", name,
                      HONE_MAX(error->line, 1), HONE_MAX(error->column, 1), error->text);

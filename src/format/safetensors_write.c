@@ -2,6 +2,7 @@
 #include "format/safetensors.h"
 
 #include "base/size.h"
+#include "base/utf8.h"
 
 #include <stdlib.h>
 
@@ -37,47 +38,67 @@ static hone_status tensor_bytes(const hone_tensor_out *t, size_t *bytes, hone_er
                      hone_dtype_name(t->dtype), t->dims);
 }
 
-static hone_status add_to_header(json_t *header, const hone_tensor_out *t, size_t begin, size_t end,
-                                 hone_error *err) {
-    if (strcmp(t->name, "__metadata__") == 0 || json_object_get(header, t->name) != NULL) {
-        return hone_fail(err, HONE_ERR_INTERNAL, "two tensors would be named \"%.200s\"", t->name);
+static int by_name(const void *left, const void *right) {
+    return strcmp((*(const hone_tensor_out *const *)left)->name,
+                  (*(const hone_tensor_out *const *)right)->name);
+}
+
+/* Leaves the tensors sorted by name. */
+static hone_status check_names(const hone_tensor_out **tensors, size_t count, hone_error *err) {
+    qsort(tensors, count, sizeof *tensors, by_name);
+    for (size_t i = 0; i < count; i++) {
+        const char *name = tensors[i]->name;
+        if (strcmp(name, "__metadata__") == 0 ||
+            (i > 0 && strcmp(name, tensors[i - 1]->name) == 0)) {
+            return hone_fail(err, HONE_ERR_INTERNAL, "two entries would be named \"%.200s\"", name);
+        }
+        if (!hone_utf8_valid(name, strlen(name))) {
+            return hone_fail(err, HONE_ERR_INTERNAL, "the name \"%.200s\" is not UTF-8", name);
+        }
     }
-    json_t *shape = json_array();
-    for (int i = 0; i < t->dims; i++)
-        json_array_append_new(shape, json_integer((json_int_t)t->shape[i]));
-    json_t *entry = json_pack("{s:s, s:o, s:[I,I]}", "dtype", dtype_word(t->dtype), "shape", shape,
-                              "data_offsets", (json_int_t)begin, (json_int_t)end);
-    /* Besides a lack of memory, a name that is not UTF-8 comes here; neither should. */
-    if (json_object_set_new(header, t->name, entry) == 0) return HONE_OK;
-    return hone_fail(err, HONE_ERR_INTERNAL, "tensor \"%.200s\" cannot be described in JSON",
-                     t->name);
+    return HONE_OK;
+}
+
+/* "name": with what JSON needs escaped. */
+static hone_status append_name(hone_buf *text, const char *name, hone_error *err) {
+    json_t *string = json_string(name);
+    if (string == NULL) return hone_fail_memory(err, "the name of a tensor", strlen(name));
+    hone_status status = hone_json_format(string, 0, text, err);
+    json_decref(string);
+    return status == HONE_OK ? hone_buf_append_str(text, ": ", err) : status;
+}
+
+static hone_status append_tensor(hone_buf *text, const hone_tensor_out *t, size_t *end,
+                                 hone_error *err) {
+    size_t bytes, begin = *end;
+    HONE_TRY(tensor_bytes(t, &bytes, err));
+    if (!hone_size_add(begin, bytes, end)) {
+        return hone_fail(err, HONE_ERR_INTERNAL,
+                         "the tensors have more bytes than 64 bits can count");
+    }
+    HONE_TRY(append_name(text, t->name, err));
+    HONE_TRY(hone_buf_printf(text, err, "{\"dtype\": \"%s\", \"shape\": [", dtype_word(t->dtype)));
+    for (int i = 0; i < t->dims; i++) {
+        HONE_TRY(hone_buf_printf(text, err, "%s%zu", i > 0 ? ", " : "", t->shape[i]));
+    }
+    return hone_buf_printf(text, err, "], \"data_offsets\": [%zu, %zu]}", begin, *end);
 }
 
 static hone_status make_header(const hone_tensor_out *const *tensors, size_t count,
                                const json_t *metadata, hone_buf *text, hone_error *err) {
-    json_t *header = json_object();
-    hone_status status = HONE_OK;
-    size_t begin = 0;
-    if (metadata != NULL &&
-        json_object_set_new(header, "__metadata__", json_deep_copy(metadata)) != 0) {
-        status = hone_fail_memory(err, "the header", count);
+    size_t end = 0;
+    HONE_TRY(hone_buf_append_char(text, '{', err));
+    if (metadata != NULL) {
+        HONE_TRY(append_name(text, "__metadata__", err));
+        HONE_TRY(hone_json_format(metadata, 0, text, err));
     }
-    for (size_t i = 0; status == HONE_OK && i < count; i++) {
-        size_t bytes, end = 0;
-        HONE_TRY_GOTO(status, done, tensor_bytes(tensors[i], &bytes, err));
-        if (!hone_size_add(begin, bytes, &end)) {
-            status = hone_fail(err, HONE_ERR_INTERNAL,
-                               "the tensors have more bytes than 64 bits can count");
-            goto done;
-        }
-        HONE_TRY_GOTO(status, done, add_to_header(header, tensors[i], begin, end, err));
-        begin = end;
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0 || metadata != NULL) HONE_TRY(hone_buf_append_str(text, ", ", err));
+        HONE_TRY(append_tensor(text, tensors[i], &end, err));
     }
-    if (status == HONE_OK) status = hone_json_format(header, 0, text, err);
-    while (status == HONE_OK && text->size % 8 != 0) status = hone_buf_append_char(text, ' ', err);
-done:
-    json_decref(header);
-    return status;
+    HONE_TRY(hone_buf_append_char(text, '}', err));
+    while (text->size % 8 != 0) HONE_TRY(hone_buf_append_char(text, ' ', err));
+    return HONE_OK;
 }
 
 static hone_status write_all(const char *path, const hone_tensor_out *const *tensors, size_t count,
@@ -105,9 +126,12 @@ hone_status hone_safetensors_write(const char *path, const hone_tensor_out *tens
     if (order == NULL)
         return hone_fail_memory(err, "the list of tensors", (count + 1) * sizeof *order);
     for (size_t i = 0; i < count; i++) order[i] = &tensors[i];
-    qsort(order, count, sizeof *order, by_alignment);
     hone_buf header = hone_buf_make(SIZE_MAX);
-    hone_status status = make_header(order, count, metadata, &header, err);
+    hone_status status = check_names(order, count, err);
+    if (status == HONE_OK) {
+        qsort(order, count, sizeof *order, by_alignment);
+        status = make_header(order, count, metadata, &header, err);
+    }
     if (status != HONE_OK) {
         hone_fail_prefix(err, "%s", path);
     } else {
