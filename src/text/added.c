@@ -155,9 +155,7 @@ const hone_added_token *hone_added_next(const hone_added *added, bool normalized
         const hone_added_token *token = &added->tokens[index];
         if (token->single_word && !is_single_word(text, size, from, *seek)) continue;
         *begin = token->lstrip ? strip_left(text, from, *at) : from;
-        *begin = HONE_MAX(*begin, *at);
         *end = token->rstrip ? strip_right(text, size, *seek) : *seek;
-        *end = HONE_MAX(*begin, *end);
         *at = *end;
         return token;
     }

@@ -87,6 +87,12 @@ hone_status hone_tokenizer_add_token(hone_tokenizer *t, hone_added_token added, 
     if (status == HONE_OK && form.size > 0) {
         status = hone_added_insert(&t->added, added, form.data, form.size, true, err);
     }
+    bool same = form.size == token->size && memcmp(form.data, token->text, form.size) == 0;
+    if (status == HONE_OK && !same) { /* decoding gives it so, as the tokenizers library does */
+        token->shown = hone_region_copy(&t->region, form.data, form.size, err);
+        token->shown_size = (uint32_t)form.size;
+        if (token->shown == NULL) status = err->status;
+    }
     hone_buf_free(&form);
     return status;
 }
@@ -219,9 +225,10 @@ static hone_status collect_tokens(const hone_tokenizer *t, const int32_t *ids, s
                              (int)ids[i], i, (int)t->vocab.count - 1);
         }
         const hone_token *token = &t->vocab.tokens[ids[i]];
-        if (token->text == NULL || (skip_special && token->special)) continue;
+        bool skipped = skip_special && token->special && token->shown == token->text;
+        if (token->text == NULL || skipped) continue;
         size_t begin = tokens->text.size;
-        HONE_TRY(hone_buf_append(&tokens->text, token->text, token->size, err));
+        HONE_TRY(hone_buf_append(&tokens->text, token->shown, token->shown_size, err));
         HONE_TRY(hone_pieces_add(tokens, begin, tokens->text.size, false, err));
     }
     return HONE_OK;

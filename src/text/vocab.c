@@ -69,7 +69,8 @@ hone_status hone_vocab_set(hone_vocab *vocab, hone_region *region, int32_t id, c
     }
     token->text = hone_region_copy(region, text, size, err);
     if (token->text == NULL) return err->status;
-    token->size = (uint32_t)size;
+    token->shown = token->text;
+    token->size = token->shown_size = (uint32_t)size;
     vocab->slots[slot] = id;
     vocab->longest = HONE_MAX(vocab->longest, token->size);
     return HONE_OK;

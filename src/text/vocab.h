@@ -5,11 +5,12 @@
 #include "text/region.h"
 
 typedef struct hone_token {
-    const char *text; /* NUL-terminated, in the tokenizer's region; NULL: no token has this id */
-    uint32_t size;    /* bytes, may include NUL */
-    bool added;       /* found in the text before anything else (hone_added) */
-    bool special;     /* left out by decoding when asked */
-    bool outside;     /* not in the model's vocabulary: BPE never makes it */
+    const char *text;  /* NUL-terminated, in the tokenizer's region; NULL: no token has this id */
+    const char *shown; /* what decoding puts in its place; differs for some added tokens */
+    uint32_t size, shown_size; /* bytes, may include NUL */
+    bool added;                /* found in the text before anything else (hone_added) */
+    bool special;              /* left out by decoding when asked */
+    bool outside;              /* not in the model's vocabulary: BPE never makes it */
 } hone_token;
 
 /* Invariant: tokens[i].text != NULL implies the table finds i, or an id of the same text set later. */
