@@ -1,5 +1,5 @@
 # One static library per layer, lowest first; each links all layers below it. A layer without sources is left out.
-set(HONE_CORE_LAYERS base kernels cases ops format text model train)
+set(HONE_CORE_LAYERS base kernels ops cases format text model train)
 set(HONE_LAYERS ${HONE_CORE_LAYERS} eval)
 set(HONE_BUILT_LAYERS "")
 

@@ -1,33 +1,177 @@
-/* cases: one description per operation: shapes, inputs, oracle, tolerances, FLOPs and bytes moved.
- * The correctness check, the gradient check, the benchmark and the evaluation all read it.
+/* cases: one description per operation: shapes, inputs, oracle, bounds, FLOPs and bytes moved. The
+ * correctness check, the tests and the evaluation all read it. Layer above ops.
  *
- * An operation's case file fills a hone_case_instance with float64 inputs drawn from a seed, knows
- * the float64 oracle (kernels/ref), and how to call one hone_op_set on those inputs. What it compares
- * are the op's outputs: forward results and every gradient.
+ * A hone_case_run is one operation at one shape with one set of ops and buffers of its own, filled from
+ * a seed. Its arrays are named tensors; what is compared are outputs: results and gradients. The
+ * oracle sees the inputs as they are stored: bfloat16 rounded, quantized weights as they decode.
+ *
+ *   check:    hone_case_check does all of it.
+ *   measure:  hone_case_open (several, with different seeds) -> hone_case_plan, hone_arena_open -> per
+ *             sample, outside the clock: hone_case_reset; in a team: hone_case_pass for FORWARD, then
+ *             BACKWARD (once per reset) -> hone_case_compare with the run of a trusted set.
  */
 #ifndef HONE_CASES_CASES_H
 #define HONE_CASES_CASES_H
 
 #include "base/rng.h"
-#include "kernels/kernels.h"
+#include "ops/ops.h"
 
 /* What to run. Fields that an op has no use for are 0. */
 typedef struct hone_case_shape {
-    size_t batch, seq, hidden, vocab; /* rows = batch * seq */
-    size_t heads, kv_heads, head_dim, ffn, rank, in, out;
-    hone_dtype compute; /* F32 or BF16 */
-    hone_dtype weight;  /* linears: F32, BF16, Q4_0, Q4_1, Q8_0, AFFINE4 (group below) */
+    size_t batch, seq, hidden,
+        vocab; /* rows = batch * seq; attention: `batch` segments of seq rows */
+    size_t heads, kv_heads, head_dim, rope_dim; /* rope_dim 0: head_dim */
+    size_t ffn, in, out, rank;                  /* in, out: lora_linear */
+    hone_dtype compute;                         /* F32 or BF16 */
+    hone_dtype weight; /* of linears: F32, F16, BF16, Q4_0, Q4_1, Q8_0, AFFINE4 (group below) */
     int group;
     double magnitude; /* of the inputs; 0 means 1 */
     enum { HONE_LABELS_RANDOM, HONE_LABELS_SOME_IGNORED, HONE_LABELS_ALL_IGNORED } labels;
     bool interleaved, in_place;
+    bool trained; /* gradients of weights, biases and gamma too, and a bias there */
+    bool uneven;  /* attention: segments of different lengths, from 1 row up */
 } hone_case_shape;
 
-/* Bounds of one output: |got - want| <= absolute + relative * |want| element by element, AND the
- * relative norm |got - want|_2 / |want|_2 <= norm. NaN/Inf classes must match. `why` says where they come from. */
+/* The passes of an op. REBUILD: a set's composite that writes again what forward did not keep. */
+typedef enum hone_case_pass {
+    HONE_CASE_FORWARD,
+    HONE_CASE_BACKWARD,
+    HONE_CASE_REBUILD,
+    HONE_CASE_PASSES
+} hone_case_pass;
+
+/* Bounds of one output. With rms the root mean square of what is expected: |got - want| <= absolute * rms +
+ * relative * |want| element by element, AND |got - want|_2 <= norm * |want|_2. NaN never passes.
+ * `why` says where they come from. */
 typedef struct hone_case_bounds {
     double absolute, relative, norm;
     const char *why;
 } hone_case_bounds;
+
+typedef enum hone_case_role {
+    HONE_CASE_INPUT,    /* const: unchanged after every pass */
+    HONE_CASE_RESIDUAL, /* an input that forward alone reads, unless the set keeps_residual */
+    HONE_CASE_CONSUMED, /* an input that a set may overwrite */
+    HONE_CASE_OUTPUT,   /* NaN before the run */
+    HONE_CASE_UPDATED   /* an output that starts as an input: +=, or in place */
+} hone_case_role;
+
+typedef struct hone_case_tensor {
+    const char *name; /* NULL: this run has no such tensor */
+    hone_case_role role;
+    hone_case_pass pass; /* outputs: the pass that writes it */
+    hone_dtype dtype;    /* HONE_DTYPE_COUNT: int32 */
+    size_t rows, cols;
+    size_t bytes;
+    double scale; /* of the random values that fill it */
+    int group; /* AFFINE4: cols per scale and bias, which follow the codes in `data` as float32 */
+    void *data;
+    void *start;      /* CONSUMED, UPDATED: contents before the run; else NULL */
+    uint64_t hash;    /* INPUT: of its contents */
+    double *values;   /* inputs as float64, [rows, cols]: after hone_case_oracle; else NULL */
+    double *want;     /* outputs, [rows, cols]: after hone_case_oracle */
+    void *allocation; /* pages, with one more without access behind them */
+    size_t allocated;
+} hone_case_tensor;
+
+enum { HONE_CASE_TENSORS = 24 };
+
+typedef struct hone_case hone_case;
+
+typedef struct hone_case_run {
+    const hone_case *kind;
+    const hone_op_set *set;
+    hone_case_shape shape;
+    hone_case_tensor tensor[HONE_CASE_TENSORS];
+    hone_linear linear[2];  /* descriptors that the arguments point to */
+    hone_segment *segments; /* [segment_count], owned */
+    size_t segment_count;
+    float loss_scale;
+} hone_case_run;
+
+/* One operation. The functions are for this layer. */
+struct hone_case {
+    const char *name;              /* "rms_norm", ... */
+    bool backward;                 /* false: one call does all, counted as FORWARD */
+    bool linear;                   /* reads `weight`: measured with quantized weights too */
+    const hone_case_shape *shapes; /* of the check, in float32 and bfloat16 each */
+    size_t shape_count;
+    void (*declare)(hone_case_run *run);
+    void (*bind)(hone_case_run *run, hone_rng *rng);
+    void (*pass[HONE_CASE_PASSES])(const hone_case_run *run, hone_ctx *ctx, hone_saved *saved);
+    bool (*oracle)(hone_case_run *run);
+    hone_case_bounds (*bounds)(const hone_case_run *run, size_t tensor);
+    void (*work)(const hone_case_shape *shape, hone_case_pass pass, double *flops, double *bytes);
+};
+
+/* rms_norm, rope_embeddings, swiglu_activation, cross_entropy_loss, lora_linear, attention_with_rope, and
+ * linear_cross_entropy, the fused linear form (sets without it: its parts). NULL past the end. */
+const hone_case *hone_case_at(size_t index);
+const hone_case *hone_case_find(const char *name);
+
+/* Whether `set` has this pass of this operation. */
+bool hone_case_has(const hone_case *kind, const hone_op_set *set, hone_case_pass pass);
+
+/* The shapes to measure, without `compute` and `weight` (both F32): three fixed ones and, where `model` is not
+ * NULL, a model's, of which batch, seq, hidden, vocab, heads, kv_heads, head_dim, ffn and rank count.
+ * Returns how many were written; 4 is room enough. */
+size_t hone_case_bench_shapes(const hone_case *kind, const hone_case_shape *model,
+                              hone_case_shape *out, size_t room);
+
+/* FLOPs and bytes that a pass cannot do without: unavoidable reads of inputs and writes of outputs. */
+void hone_case_work(const hone_case *kind, const hone_case_shape *shape, hone_case_pass pass,
+                    double *flops, double *bytes);
+
+/* ---- a run ------------------------------------------------------------------------------- */
+
+/* Buffers filled from `seed`. `guarded`: each ends at a page without access (and starts wherever that puts
+ * it); else each starts on a page. Close it in any case. */
+hone_status hone_case_open(const hone_case *kind, const hone_case_shape *shape,
+                           const hone_op_set *set, uint64_t seed, bool guarded, hone_case_run *run,
+                           hone_error *err);
+void hone_case_close(hone_case_run *run);
+
+/* Memory of forward and, after it, backward on a team of `threads`, inputs and what they update left out. */
+typedef struct hone_case_memory {
+    size_t arena;                     /* to reserve for both passes */
+    size_t outputs[HONE_CASE_PASSES]; /* bytes of the outputs that a pass writes */
+    size_t peak[HONE_CASE_PASSES];    /* outputs + the most saved and scratch during the pass */
+} hone_case_memory;
+hone_case_memory hone_case_plan(const hone_case_run *run, const hone_kernels *kernels, int threads);
+
+/* Poisons outputs with NaN and restores what a set may overwrite: before each FORWARD. */
+void hone_case_reset(const hone_case_run *run);
+
+/* One pass, called by every thread of a team with its own ctx (kernels, compute and arena filled) and
+ * saved ({0} before FORWARD, kept until BACKWARD). Starts and ends together. */
+void hone_case_run_pass(const hone_case_run *run, hone_case_pass pass, hone_ctx *ctx,
+                        hone_saved *saved);
+
+/* ---- right or wrong ---------------------------------------------------------------------- */
+
+typedef struct hone_case_report {
+    bool passed;
+    const char *tensor;  /* the worst output, or the input that was changed */
+    double error, bound; /* there, of the rule that came closest: element or norm */
+    double share;        /* error / bound: above 1, or not a number, fails */
+    char message[256];   /* one line on what failed; empty after success */
+} hone_case_report;
+
+/* Expected outputs: from the oracle in float64, or, where that would take too long, from a run of another set with
+ * the same shape and seed, already run. */
+hone_status hone_case_oracle(hone_case_run *run, hone_error *err);
+hone_status hone_case_expect(hone_case_run *run, const hone_case_run *trusted, hone_error *err);
+
+/* Compares the outputs of `pass` with what is expected. `slack` multiplies the bounds: 1 against the oracle,
+ * 2 against another set. Also that const inputs are as they were. */
+void hone_case_compare(const hone_case_run *run, hone_case_pass pass, double slack,
+                       hone_case_report *report);
+
+/* Opens, runs every pass of the set on `threads` threads, compares with the oracle, closes. The report is of the worst
+ * pass. With `digest` not NULL: a hash of all outputs' bits. */
+hone_status hone_case_check(const hone_case *kind, const hone_case_shape *shape,
+                            const hone_op_set *set, const hone_kernels *kernels, int threads,
+                            uint64_t seed, hone_case_report *report, uint64_t *digest,
+                            hone_error *err);
 
 #endif

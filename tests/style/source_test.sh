@@ -42,7 +42,7 @@ grep -nwE "TO""DO|FIX""ME|XX""X|HA""CK" "${text[@]}" | verdict "no unfinished bu
 grep -nE '[[:blank:]]+$' "${text[@]}" | verdict "no line ends in a blank"
 
 # Layers from the lowest up: a file may include its own layer and those before it.
-layers="base kernels cases ops format text model train eval evolve"
+layers="base kernels ops cases format text model train eval evolve"
 awk -v layers="$layers" '
     BEGIN { n = split(layers, names, " "); for (i = 1; i <= n; i++) rank[names[i]] = i }
     /^[ \t]*#[ \t]*include[ \t]*"/ {
