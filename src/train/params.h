@@ -1,0 +1,42 @@
+/* train/params: what is trained, as one flat array of float32 cut into named tensors.
+ *
+ * Weights, gradients and moments are four arrays of one layout; every tensor starts on a 64-byte boundary, and the gaps
+ * between them are zero in all four and stay so. One pass over the arrays is one optimizer step. */
+#ifndef HONE_TRAIN_PARAMS_H
+#define HONE_TRAIN_PARAMS_H
+
+#include "model/model.h"
+
+typedef struct hone_param {
+    char name[80];     /* as in the file it is written to */
+    size_t rows, cols; /* rows 1 for a vector */
+    size_t offset;     /* of its first element in the arrays */
+    bool transposed;   /* the file has it [cols, rows] */
+} hone_param;
+
+typedef struct hone_params {
+    hone_param *items; /* [count] */
+    size_t count, capacity;
+    size_t total;     /* elements of each array, gaps included */
+    uint64_t trained; /* elements without gaps */
+    float *w;         /* [total], belongs to the model and stays with it */
+    float *g, *m, *v; /* [total], owned; NULL until hone_params_train */
+} hone_params;
+
+/* Adds a tensor at the end. *offset receives its place. */
+hone_status hone_params_add(hone_params *params, const char *name, size_t rows, size_t cols,
+                            bool transposed, size_t *offset, hone_error *err);
+
+/* Makes the weights, zeroed, as memory of the model. */
+hone_status hone_params_allocate(hone_params *params, hone_model *model, hone_error *err);
+
+/* Gives weights back before the model is freed. */
+void hone_params_release(hone_model *model, const float *w);
+
+/* Makes gradients and moments, zeroed. */
+hone_status hone_params_train(hone_params *params, hone_error *err);
+
+/* Frees all but the weights. */
+void hone_params_close(hone_params *params);
+
+#endif
