@@ -58,16 +58,6 @@ void free(void *block) {
 
 typedef hone_status (*job_fn)(const char *path, hone_error *err);
 
-static hone_status write_json(const char *path, hone_error *err) {
-    json_t *value = NULL;
-    static const char text[] =
-        "{\"a\": [1, 2.5, \"x\", {\"b\": null}], \"n\": 99999999999999999999}";
-    HONE_TRY(hone_json_parse(text, sizeof text - 1, "text", &value, err));
-    hone_status status = hone_json_write(path, value, err);
-    json_decref(value);
-    return status;
-}
-
 /* Runs the job with its n-th allocation failing, for all n, until it runs through untouched. */
 static void fail_in_turn(job_fn job, const char *path, int least) {
     for (int from_then_on = 0; from_then_on <= 1; from_then_on++) {
@@ -87,11 +77,8 @@ static void fail_in_turn(job_fn job, const char *path, int least) {
                 break;
             }
             failures += status != HONE_OK;
-            /* qsort and the like make do without memory; what fails says why, except that jansson
-             * takes its own lack of memory for bad syntax at times. */
-            bool said =
-                status == HONE_ERR_MEMORY || (job == write_json && status == HONE_ERR_FORMAT);
-            if (status != HONE_OK && !said)
+            /* qsort and the like make do without memory; what fails says why. */
+            if (status != HONE_OK && status != HONE_ERR_MEMORY)
                 fail_msg("allocation %ld: status %d: %s", nth, status, err.message);
             assert_int_equal(err.status, status);
         }
@@ -151,6 +138,12 @@ static hone_status write_model(const char *path, hone_error *err) {
     return hone_safetensors_write(path, tensors, 2, NULL, err);
 }
 
+static json_t *document; /* parsed beforehand: jansson's lexer asserts that it has memory */
+
+static hone_status write_json(const char *path, hone_error *err) {
+    return hone_json_write(path, document, err);
+}
+
 static void writers_survive_and_keep_the_old_file(void **state) {
     (void)state;
     temp_folder t = temp_make();
@@ -161,7 +154,10 @@ static void writers_survive_and_keep_the_old_file(void **state) {
     hone_file_set *set;
     assert_ok(hone_file_set_open(path, &set, &err), err);
     hone_file_set_free(&set);
+    static const char text[] = "{\"a\": [1, 2.5, \"x\", {\"b\": null}], \"n\": 0.1}";
+    assert_ok(hone_json_parse(text, sizeof text - 1, "text", &document, &err), err);
     fail_in_turn(write_json, path, 8);
+    json_decref(document);
     assert_int_equal(temp_count(&t), 1);
     free(path);
     temp_remove(&t);
