@@ -213,7 +213,7 @@ static hone_status json_token(const json_t *root, const char *key, const char *p
     const json_t *value = json_object_get(root, key);
     if (json_is_array(value)) value = json_array_get(value, 0);
     *out = -1;
-    if (!value || json_is_null(value)) return HONE_OK;
+    if (!value || json_is_null(value) || vocab < 1) return HONE_OK; /* check() refuses the last */
     if (!json_is_integer(value) || json_integer_value(value) < 0 ||
         json_integer_value(value) >= vocab)
         return hone_fail(err, HONE_ERR_FORMAT, "%s: %s should be a token id below %d", path, key,
