@@ -137,7 +137,7 @@ hone_status hone_logits(hone_model *model, const int32_t *ids, size_t count, flo
 typedef enum hone_fine_tune { HONE_FINE_TUNE_LORA, HONE_FINE_TUNE_FULL } hone_fine_tune;
 
 typedef enum hone_packing {
-    HONE_PACKING_NONE,    /* a row per sample, padded to the longest; padding is never trained on */
+    HONE_PACKING_NONE,    /* batch_size samples a step, each as long as it is; nothing is padded */
     HONE_PACKING_ISOLATE, /* exactly batch_size x max_seq_length tokens a step; samples do not see each other */
     HONE_PACKING_CONCAT   /* the same, one stream of text cut into rows: attention crosses samples */
 } hone_packing;
@@ -156,7 +156,7 @@ typedef struct hone_train_options {
     hone_packing packing;
     bool mask_prompt; /* train on assistant turns (or completions) only */
     int iters, batch_size, max_seq_length, grad_accumulation_steps;
-    int steps_per_report, steps_per_eval, val_batches, save_every; /* 0: never; val_batches -1: all */
+    int steps_per_eval, val_batches, save_every; /* 0: never; val_batches -1: all */
     double learning_rate, beta1, beta2, eps, weight_decay;
     uint64_t seed;
     bool test; /* after training, the loss over test.jsonl */
@@ -182,8 +182,9 @@ typedef struct hone_train_event {
     uint64_t tokens;            /* processed in this step, padding not counted */
     uint64_t trained_tokens;    /* with a label, since the start */
     uint64_t trainable, parameters; /* START */
-    uint64_t samples, skipped;  /* START: rows of train.jsonl that are used, that were too short to train on */
-    uint64_t truncated;         /* START: rows cut to max_seq_length */
+    uint64_t samples;           /* rows of train.jsonl */
+    uint64_t skipped;           /* of them, so far in the first epoch: with nothing to learn */
+    uint64_t truncated;         /* and cut to max_seq_length */
     uint64_t arena_bytes;       /* START: activations and scratch, planned */
     size_t peak_rss;            /* bytes, whole process, so far */
     const char *path;           /* SAVED */
