@@ -14,6 +14,9 @@ int main(void) { return cmocka_run_group_tests((const struct CMUnitTest[]){{0}},
 
 #else
 
+/* The C library's own calls (strdup, qsort) are to come here, too. */
+#define SHARED __attribute__((visibility("default")))
+
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *block, size_t size);
@@ -41,18 +44,18 @@ static void *counted(void *block) {
     return block;
 }
 
-void *malloc(size_t size) { return fails() ? NULL : counted(__libc_malloc(size)); }
+SHARED void *malloc(size_t size) { return fails() ? NULL : counted(__libc_malloc(size)); }
 
-void *calloc(size_t count, size_t size) {
+SHARED void *calloc(size_t count, size_t size) {
     return fails() ? NULL : counted(__libc_calloc(count, size));
 }
 
-void *realloc(void *block, size_t size) {
+SHARED void *realloc(void *block, size_t size) {
     if (fails()) return NULL;
     return block == NULL ? counted(__libc_realloc(block, size)) : __libc_realloc(block, size);
 }
 
-void free(void *block) {
+SHARED void free(void *block) {
     if (fault.on && block != NULL) fault.alive--;
     __libc_free(block);
 }
