@@ -83,9 +83,11 @@ hone_status hone_adapter_list(const hone_adapter *adapter, const hone_model *mod
             const hone_matrix *w = &model->blocks[l].linear[i].weight;
             char name[80];
             snprintf(name, sizeof name, "model.layers.%d.%s.lora_a", l, hone_linear_names[i]);
-            HONE_TRY(hone_params_add(params, name, rank, w->cols, true, &offset, err));
+            HONE_TRY(
+                hone_params_add(params, name, rank, w->cols, HONE_PARAM_TRANSPOSED, &offset, err));
             name[strlen(name) - 1] = 'b';
-            HONE_TRY(hone_params_add(params, name, w->rows, rank, true, &offset, err));
+            HONE_TRY(
+                hone_params_add(params, name, w->rows, rank, HONE_PARAM_TRANSPOSED, &offset, err));
         }
     return HONE_OK;
 }

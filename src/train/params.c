@@ -10,7 +10,7 @@
 enum { ALIGN = 64 / sizeof(float) };
 
 hone_status hone_params_add(hone_params *params, const char *name, size_t rows, size_t cols,
-                            bool transposed, size_t *offset, hone_error *err) {
+                            hone_param_layout layout, size_t *offset, hone_error *err) {
     size_t n, padded, total;
     if (!hone_size_mul(rows, cols, &n) || !hone_size_align(n, ALIGN, &padded) ||
         !hone_size_add(params->total, padded, &total) || total > SIZE_MAX / sizeof(float))
@@ -23,8 +23,7 @@ hone_status hone_params_add(hone_params *params, const char *name, size_t rows, 
         params->capacity = capacity;
     }
     hone_param *item = &params->items[params->count++];
-    *item =
-        (hone_param){.rows = rows, .cols = cols, .offset = params->total, .transposed = transposed};
+    *item = (hone_param){.rows = rows, .cols = cols, .offset = params->total, .layout = layout};
     snprintf(item->name, sizeof item->name, "%s", name);
     *offset = item->offset;
     params->total = total;

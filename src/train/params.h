@@ -7,11 +7,17 @@
 
 #include "model/model.h"
 
+typedef enum hone_param_layout {
+    HONE_PARAM_MATRIX,     /* the file has it as it is here */
+    HONE_PARAM_TRANSPOSED, /* the file has it [cols, rows] */
+    HONE_PARAM_VECTOR      /* rows is 1, the file has [cols] */
+} hone_param_layout;
+
 typedef struct hone_param {
-    char name[80];     /* as in the file it is written to */
-    size_t rows, cols; /* rows 1 for a vector */
-    size_t offset;     /* of its first element in the arrays */
-    bool transposed;   /* the file has it [cols, rows] */
+    char name[80]; /* as in the file it is written to */
+    size_t rows, cols;
+    size_t offset; /* of its first element in the arrays */
+    hone_param_layout layout;
 } hone_param;
 
 typedef struct hone_params {
@@ -25,7 +31,7 @@ typedef struct hone_params {
 
 /* Adds a tensor at the end. *offset receives its place. */
 hone_status hone_params_add(hone_params *params, const char *name, size_t rows, size_t cols,
-                            bool transposed, size_t *offset, hone_error *err);
+                            hone_param_layout layout, size_t *offset, hone_error *err);
 
 /* Makes the weights, zeroed, as memory of the model. */
 hone_status hone_params_allocate(hone_params *params, hone_model *model, hone_error *err);

@@ -1,0 +1,343 @@
+/* train/loop: hone_train: data, steps, validation, saving, events. */
+#define _POSIX_C_SOURCE 200809L
+#include "base/clock.h"
+#include "base/size.h"
+#include "train/data.h"
+#include "train/trainer.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A file of data that losses are computed over, without learning. */
+typedef struct held_out {
+    bool open;
+    hone_data data;
+    hone_batch batch;
+} held_out;
+
+/* All of a running training: what would have to be kept to go on later is `trainer`, `train.position` and the sums. */
+typedef struct run {
+    hone_model *model;
+    hone_train_options options;
+    const hone_train_callbacks *callbacks; /* NULL: none */
+    hone_trainer trainer;
+    hone_data train;
+    hone_batch *batches; /* [grad_accumulation_steps] */
+    held_out valid, test;
+    size_t arena_bytes;
+    uint64_t trained_tokens;
+    int saved_iter; /* the last step that is on disk */
+    bool stop;      /* a callback asked for it */
+    double *rates;  /* [rate_count] tokens per second of each step */
+    size_t rate_count, rate_capacity;
+    double last_loss;
+} run;
+
+hone_train_options hone_train_defaults(void) {
+    return (hone_train_options){
+        .fine_tune_type = HONE_FINE_TUNE_LORA,
+        .num_layers = 16,
+        .lora_rank = 8,
+        .lora_scale = 20,
+        .packing = HONE_PACKING_NONE,
+        .iters = 1000,
+        .batch_size = 4,
+        .max_seq_length = 2048,
+        .grad_accumulation_steps = 1,
+        .steps_per_eval = 200,
+        .val_batches = 25,
+        .save_every = 100,
+        .learning_rate = 1e-5,
+        .beta1 = 0.9,
+        .beta2 = 0.999,
+        .eps = 1e-8,
+        .weight_decay = 0.01,
+    };
+}
+
+/* ---- events ---- */
+
+static hone_train_event event_of(const run *r, hone_train_event_kind kind) {
+    return (hone_train_event){
+        .kind = kind,
+        .iter = (int)r->trainer.steps,
+        .iters = r->options.iters,
+        .learning_rate = r->options.learning_rate,
+        .trained_tokens = r->trained_tokens,
+        .trainable = r->trainer.params.trained,
+        .parameters = r->model->parameters,
+        .samples = r->train.rows.count,
+        .skipped = r->train.skipped,
+        .truncated = r->train.truncated,
+        .arena_bytes = r->arena_bytes,
+        .peak_rss = hone_memory_peak_rss(),
+    };
+}
+
+static void tell(run *r, const hone_train_event *event) {
+    if (r->callbacks && r->callbacks->on_event &&
+        !r->callbacks->on_event(r->callbacks->user, event))
+        r->stop = true;
+}
+
+/* ---- opening ---- */
+
+static hone_data_options data_options(const run *r, bool once) {
+    const hone_train_options *o = &r->options;
+    size_t seq = (size_t)o->max_seq_length, most = (size_t)r->model->config.max_positions;
+    /* Where rows are as long as their text, one that the model has no positions for is cut like any long one. */
+    if (o->packing == HONE_PACKING_NONE) seq = HONE_MIN(seq, most);
+    return (hone_data_options){.packing = o->packing,
+                               .mask_prompt = o->mask_prompt,
+                               .once = once,
+                               .batch_size = (size_t)o->batch_size,
+                               .seq = seq,
+                               .seed = o->seed};
+}
+
+/* "DATA/name" when DATA is a folder; DATA itself when it is a file and `whole`. *path NULL: there is no such file. */
+static hone_status data_path(const run *r, const char *name, bool whole, char **path,
+                             hone_error *err) {
+    const char *data = r->options.data;
+    *path = NULL;
+    if (!data) return hone_fail(err, HONE_ERR_USAGE, "no data: expected a folder with train.jsonl");
+    bool folder = hone_file_is_directory(data);
+    if (!folder && !whole) return HONE_OK;
+    *path = folder ? hone_path_join(data, name) : strdup(data);
+    if (!*path) return hone_fail_memory(err, "a path", strlen(data));
+    if (whole || hone_file_exists(*path)) return HONE_OK;
+    free(*path);
+    *path = NULL;
+    return HONE_OK;
+}
+
+static hone_status open_held_out(run *r, held_out *h, const char *name, hone_error *err) {
+    char *path;
+    hone_data_options options = data_options(r, true);
+    HONE_TRY(data_path(r, name, false, &path, err));
+    if (!path) return HONE_OK;
+    hone_status status = hone_data_open(&h->data, r->model, path, &options, err);
+    free(path);
+    HONE_TRY(status);
+    h->open = true;
+    return hone_batch_open(&h->batch, hone_data_batch_rows(&options), err);
+}
+
+static hone_status open_data(run *r, hone_error *err) {
+    const hone_train_options *o = &r->options;
+    if (o->iters > 0) {
+        char *path;
+        hone_data_options options = data_options(r, false);
+        HONE_TRY(data_path(r, "train.jsonl", true, &path, err));
+        hone_status status = hone_data_open(&r->train, r->model, path, &options, err);
+        free(path);
+        HONE_TRY(status);
+        size_t count = (size_t)o->grad_accumulation_steps;
+        r->batches = calloc(count, sizeof *r->batches);
+        if (!r->batches) return hone_fail_memory(err, "batches", count * sizeof *r->batches);
+        for (size_t i = 0; i < count; i++)
+            HONE_TRY(hone_batch_open(&r->batches[i], hone_data_batch_rows(&options), err));
+        if (o->steps_per_eval > 0 && o->val_batches != 0)
+            HONE_TRY(open_held_out(r, &r->valid, "valid.jsonl", err));
+    }
+    if (!o->test) return HONE_OK;
+    HONE_TRY(open_held_out(r, &r->test, "test.jsonl", err));
+    if (!r->test.open)
+        return hone_fail(err, HONE_ERR_IO, "%s: there is no test.jsonl in it to test with",
+                         o->data);
+    return HONE_OK;
+}
+
+/* Working memory for the largest batch that may come: full rows, in the longest segments. */
+static hone_status plan_memory(run *r, hone_error *err) {
+    hone_data_options options = r->train.options;
+    size_t rows = hone_data_batch_rows(&options), longest = hone_data_segment_rows(&options);
+    hone_batch batch = {.rows = rows, .label_count = rows};
+    HONE_TRY(hone_model_need_positions(r->model, longest, err));
+    batch.segments = calloc(HONE_CEIL_DIV(rows, longest), sizeof *batch.segments);
+    if (!batch.segments) return hone_fail_memory(err, "a plan", rows);
+    for (size_t begin = 0; begin < rows; begin += longest) {
+        size_t end = HONE_MIN(begin + longest, rows);
+        batch.segments[batch.segment_count++] = (hone_segment){begin, end, begin, end};
+    }
+    r->arena_bytes = hone_trainer_plan(&r->trainer, &batch);
+    free(batch.segments);
+    return hone_trainer_reserve(&r->trainer, r->arena_bytes, err);
+}
+
+/* The folder to write to is made now: a mistake in its name must not come out after hours. */
+static hone_status make_folder(const run *r, hone_error *err) {
+    const char *folder = r->options.adapter_path;
+    if (!folder || r->options.iters == 0) return HONE_OK;
+    HONE_TRY(hone_file_make_directories(folder, err));
+    if (access(folder, W_OK | X_OK) != 0) return hone_fail_errno(err, "write into", folder);
+    return HONE_OK;
+}
+
+static void close_run(run *r) {
+    for (int i = 0; r->batches && i < r->options.grad_accumulation_steps; i++)
+        hone_batch_close(&r->batches[i]);
+    free(r->batches);
+    free(r->rates);
+    hone_batch_close(&r->valid.batch);
+    hone_batch_close(&r->test.batch);
+    hone_data_close(&r->valid.data);
+    hone_data_close(&r->test.data);
+    hone_data_close(&r->train);
+    hone_trainer_close(&r->trainer);
+}
+
+/* ---- steps ---- */
+
+static hone_status evaluate(run *r, held_out *h, int batches, hone_train_event_kind kind,
+                            hone_error *err) {
+    double start = hone_clock_seconds(), sum = 0;
+    uint64_t labels = 0, tokens = 0;
+    hone_data_rewind(&h->data);
+    for (int i = 0; batches < 0 || i < batches; i++) {
+        double loss;
+        HONE_TRY(hone_data_next(&h->data, &h->batch, err));
+        if (h->batch.rows == 0) break;
+        HONE_TRY(hone_trainer_loss(&r->trainer, &h->batch, &loss, err));
+        sum += loss;
+        labels += h->batch.label_count;
+        tokens += h->batch.rows;
+    }
+    if (labels == 0)
+        return hone_fail(err, HONE_ERR_FORMAT,
+                         "%s: no row holds anything that a loss could be computed for",
+                         h->data.rows.map.path);
+    hone_train_event event = event_of(r, kind);
+    event.loss = sum / (double)labels;
+    event.seconds = hone_clock_seconds() - start;
+    event.tokens = tokens;
+    tell(r, &event);
+    return HONE_OK;
+}
+
+static hone_status save(run *r, bool numbered, hone_error *err) {
+    if (!r->options.adapter_path || r->saved_iter == (int)r->trainer.steps) return HONE_OK;
+    HONE_TRY(hone_trainer_save(&r->trainer, numbered, err));
+    r->saved_iter = (int)r->trainer.steps;
+    hone_train_event event = event_of(r, HONE_TRAIN_SAVED);
+    event.path = r->options.adapter_path;
+    tell(r, &event);
+    return HONE_OK;
+}
+
+static hone_status note_rate(run *r, double rate, hone_error *err) {
+    if (r->rate_count == r->rate_capacity) {
+        size_t capacity = r->rate_capacity ? 2 * r->rate_capacity : 256;
+        double *grown = realloc(r->rates, capacity * sizeof *grown);
+        if (!grown) return hone_fail_memory(err, "step times", capacity * sizeof *grown);
+        r->rates = grown;
+        r->rate_capacity = capacity;
+    }
+    r->rates[r->rate_count++] = rate;
+    return HONE_OK;
+}
+
+static hone_status step(run *r, hone_error *err) {
+    hone_step_result result;
+    double start = hone_clock_seconds();
+    size_t count = (size_t)r->options.grad_accumulation_steps;
+    for (size_t i = 0; i < count; i++) HONE_TRY(hone_data_next(&r->train, &r->batches[i], err));
+    HONE_TRY(hone_trainer_step(&r->trainer, r->batches, count, &result, err));
+    double seconds = hone_clock_seconds() - start;
+    HONE_TRY(note_rate(r, (double)result.tokens / seconds, err));
+    r->trained_tokens += result.labels;
+    r->last_loss = result.loss;
+    hone_train_event event = event_of(r, HONE_TRAIN_STEP);
+    event.loss = result.loss;
+    event.grad_norm = result.grad_norm;
+    event.seconds = seconds;
+    event.tokens = result.tokens;
+    tell(r, &event);
+    return HONE_OK;
+}
+
+static bool due(int iter, int every) { return every > 0 && iter % every == 0; }
+
+static hone_status steps(run *r, hone_error *err) {
+    const hone_train_options *o = &r->options;
+    if (r->valid.open) HONE_TRY(evaluate(r, &r->valid, o->val_batches, HONE_TRAIN_VALIDATION, err));
+    for (int iter = 1; iter <= o->iters && !r->stop; iter++) {
+        if (r->callbacks && r->callbacks->before_step &&
+            !r->callbacks->before_step(r->callbacks->user, iter)) {
+            r->stop = true;
+            break;
+        }
+        HONE_TRY(step(r, err));
+        if (r->stop) break;
+        if (r->valid.open && (due(iter, o->steps_per_eval) || iter == o->iters))
+            HONE_TRY(evaluate(r, &r->valid, o->val_batches, HONE_TRAIN_VALIDATION, err));
+        if (due(iter, o->save_every)) HONE_TRY(save(r, true, err));
+    }
+    return HONE_OK;
+}
+
+static int compare_doubles(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median_rate(run *r) {
+    size_t skip = r->rate_count > 4 ? 2 : 0, count = r->rate_count - skip;
+    if (count == 0) return 0;
+    double *rates = r->rates + skip;
+    qsort(rates, count, sizeof *rates, compare_doubles);
+    return count % 2 ? rates[count / 2] : (rates[count / 2 - 1] + rates[count / 2]) / 2;
+}
+
+static hone_status stopped(const run *r, hone_error *err) {
+    if (r->options.adapter_path && r->trainer.steps > 0)
+        return hone_fail(err, HONE_ERR_INTERRUPTED,
+                         "stopped after step %d of %d; what was learnt is in %s",
+                         (int)r->trainer.steps, r->options.iters, r->options.adapter_path);
+    return hone_fail(err, HONE_ERR_INTERRUPTED, "stopped after step %d of %d",
+                     (int)r->trainer.steps, r->options.iters);
+}
+
+/* Training and what follows it. A fault in the data saves what was learnt before it; a loss that is not finite does not,
+ * since the weights that led to it are no good. */
+static hone_status train_and_test(run *r, hone_error *err) {
+    const hone_train_options *o = &r->options;
+    hone_train_event start = event_of(r, HONE_TRAIN_START);
+    tell(r, &start);
+    if (o->iters > 0 && !r->stop) {
+        hone_status status = steps(r, err);
+        bool worth_saving = status == HONE_OK || status == HONE_ERR_FORMAT;
+        if (worth_saving && r->trainer.steps > 0) {
+            hone_status saved = save(r, false, status == HONE_OK ? err : NULL);
+            if (status == HONE_OK) status = saved;
+        }
+        HONE_TRY(status);
+    }
+    if (r->stop) return stopped(r, err);
+    return r->test.open ? evaluate(r, &r->test, -1, HONE_TRAIN_TEST, err) : HONE_OK;
+}
+
+hone_status hone_train(hone_model *model, const hone_train_options *options,
+                       const hone_train_callbacks *callbacks, hone_train_result *result,
+                       hone_error *err) {
+    hone_error local;
+    if (!err) err = &local;
+    *err = (hone_error){0};
+    run r = {.model = model, .options = *options, .callbacks = callbacks};
+    hone_status status;
+    HONE_TRY_GOTO(status, done, hone_trainer_check(options, err));
+    HONE_TRY_GOTO(status, done, open_data(&r, err));
+    HONE_TRY_GOTO(status, done, make_folder(&r, err));
+    HONE_TRY_GOTO(status, done, hone_trainer_open(&r.trainer, model, options, err));
+    if (options->iters > 0) HONE_TRY_GOTO(status, done, plan_memory(&r, err));
+    status = train_and_test(&r, err);
+done:
+    if (result)
+        *result = (hone_train_result){.iters = (int)r.trainer.steps,
+                                      .final_loss = r.last_loss,
+                                      .tokens_per_sec_median = median_rate(&r),
+                                      .peak_rss = hone_memory_peak_rss()};
+    close_run(&r);
+    return status;
+}
