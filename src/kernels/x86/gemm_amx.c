@@ -1,2 +1,294 @@
+/* kernels/x86/gemm_amx: bfloat16 matrix multiply in AMX tiles. Layer kernels.
+ *
+ * A block is 32 x 32 elements of C in four tile registers, two tiles of A and two of B feeding them:
+ * one kilobyte read per tdpbf16ps, half of it from panels in the second-level cache and half from rows
+ * of A that stay in the first. To let them stay, k is cut into pieces of at most PIECE; between pieces
+ * the sums of a row of blocks wait in memory. Final sums are converted and stored a few rows at a time
+ * between the multiplications of the next block, which hides most of their cost.
+ *
+ * Every element is summed over k in the same order whatever block it lies in. Tile state is configured
+ * on entry and released on exit: nothing of it is left behind.
+ */
+#include "base/size.h"
 #include "kernels/variants.h"
-void hone_gemm_bf16_amx(const hone_gemm *g) { hone_gemm_bf16_avx512(g); }
+#include <assert.h>
+#include <immintrin.h>
+
+enum {
+    SIDE = 32,        /* rows and columns of a block; k of one step */
+    PIECE = 320,      /* longest k at a time: 32 rows are 20 KiB */
+    COLUMNS = 512,    /* columns whose sums wait at a time */
+    TILE = 16 * 16,   /* floats of a tile */
+    BLOCK = 4 * TILE, /* floats of a block: upper left, upper right, lower left, lower right */
+    ROW_BYTES = 64    /* of a tile */
+};
+
+typedef enum store_kind {
+    PLAIN,
+    GENERAL
+} store_kind; /* PLAIN: whole rows of bfloat16, nothing to add */
+
+/* C's part of one block, whose sums are final and wait to be stored. */
+typedef struct finished {
+    const hone_gemm *g;
+    const float *sums;
+    size_t row, col;
+    size_t next, rows;     /* the first row not stored yet, and their end */
+    __mmask16 left, right; /* valid columns */
+    store_kind kind;
+} finished;
+
+/* Where the tiles of A are read: 16 or 32 rows, `stride` bytes apart, whole steps of k. */
+typedef struct operand {
+    const char *data;
+    size_t stride;
+} operand;
+
+/* One run over k: A's rows and B's panels, `panel` bytes apart. */
+typedef struct run {
+    operand a;
+    const char *b;
+    size_t panel, steps;
+} run;
+
+static void configure(void) {
+    struct {
+        uint8_t palette, start_row, reserved[14];
+        uint16_t row_bytes[16];
+        uint8_t rows[16];
+    } config = {.palette = 1};
+    for (int i = 0; i < 8; i++) {
+        config.row_bytes[i] = ROW_BYTES;
+        config.rows[i] = 16;
+    }
+    _tile_loadconfig(&config);
+}
+
+static inline __m512 add_rest(const hone_gemm *g, __m512 sum, __mmask16 valid, size_t at,
+                              size_t col) {
+    if (g->bias != NULL) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(valid, g->bias + col));
+    if (g->accumulate)
+        sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(valid, (const float *)g->c + at));
+    return sum;
+}
+
+static inline void store_row(store_kind kind, const finished *f, size_t r) {
+    const hone_gemm *g = f->g;
+    const float *sums = f->sums + r / 16 * (2 * TILE) + r % 16 * 16;
+    size_t at = (f->row + r) * g->ldc + f->col;
+    __m512 left = _mm512_load_ps(sums), right = _mm512_load_ps(sums + TILE);
+    if (kind == PLAIN) {
+        _mm512_storeu_si512((hone_bf16 *)g->c + at, (__m512i)_mm512_cvtne2ps_pbh(right, left));
+        return;
+    }
+    left = add_rest(g, left, f->left, at, f->col);
+    right = add_rest(g, right, f->right, at + 16, f->col + 16);
+    if (g->c_dtype == HONE_F32) {
+        _mm512_mask_storeu_ps((float *)g->c + at, f->left, left);
+        _mm512_mask_storeu_ps((float *)g->c + at + 16, f->right, right);
+    } else {
+        __mmask32 valid = f->left | (__mmask32)f->right << 16;
+        _mm512_mask_storeu_epi16((hone_bf16 *)g->c + at, valid,
+                                 (__m512i)_mm512_cvtne2ps_pbh(right, left));
+    }
+}
+
+static inline __attribute__((always_inline)) void store_rows(store_kind kind, finished *f,
+                                                             size_t count) {
+    for (size_t end = HONE_MIN(f->next + count, f->rows); f->next < end; f->next++)
+        store_row(kind, f, f->next);
+}
+
+static void store_rest(finished *f) {
+    if (f->kind == PLAIN)
+        store_rows(PLAIN, f, SIDE);
+    else
+        store_rows(GENERAL, f, SIDE);
+}
+
+/* One step of a block; `lower` and `right`: whether those halves of it exist. */
+static inline __attribute__((always_inline)) void step(bool lower, bool right, const char *a,
+                                                       size_t stride, const char *b, size_t panel) {
+    _tile_loadd(4, a, stride);
+    _tile_loadd(6, b, ROW_BYTES);
+    _tile_dpbf16ps(0, 4, 6);
+    if (right) {
+        _tile_loadd(7, b + panel, ROW_BYTES);
+        _tile_dpbf16ps(1, 4, 7);
+    }
+    if (lower) {
+        _tile_loadd(5, a + 16 * stride, stride);
+        _tile_dpbf16ps(2, 5, 6);
+        if (right) _tile_dpbf16ps(3, 5, 7);
+    }
+}
+
+/* Adds a run to the block in the tiles, and stores rows of the block before it meanwhile. */
+static inline __attribute__((always_inline)) void multiply(bool lower, bool right, store_kind kind,
+                                                           const run *r, finished *previous) {
+    const char *a = r->a.data, *b = r->b;
+    const size_t stride = r->a.stride, panel = r->panel;
+    finished f = *previous;
+    for (size_t s = r->steps; s > 0; s--, a += ROW_BYTES, b += TILE * sizeof(float)) {
+        step(lower, right, a, stride, b, panel);
+        store_rows(kind, &f, 4);
+    }
+    previous->next = f.next;
+}
+
+static void multiply_any(bool lower, bool right, const run *r, finished *previous) {
+    if (lower && right) {
+        if (previous->next == previous->rows || previous->kind == PLAIN)
+            multiply(true, true, PLAIN, r, previous);
+        else
+            multiply(true, true, GENERAL, r, previous);
+        return;
+    }
+    store_rest(previous);
+    if (lower)
+        multiply(true, false, PLAIN, r, previous);
+    else if (right)
+        multiply(false, true, PLAIN, r, previous);
+    else
+        multiply(false, false, PLAIN, r, previous);
+}
+
+static void clear_sums(void) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+}
+
+static void load_sums(bool lower, bool right, const float *sums) {
+    _tile_loadd(0, sums, ROW_BYTES);
+    if (right) _tile_loadd(1, sums + TILE, ROW_BYTES);
+    if (lower) _tile_loadd(2, sums + 2 * TILE, ROW_BYTES);
+    if (lower && right) _tile_loadd(3, sums + 3 * TILE, ROW_BYTES);
+}
+
+static void store_sums(bool lower, bool right, float *sums) {
+    _tile_stored(0, sums, ROW_BYTES);
+    if (right) _tile_stored(1, sums + TILE, ROW_BYTES);
+    if (lower) _tile_stored(2, sums + 2 * TILE, ROW_BYTES);
+    if (lower && right) _tile_stored(3, sums + 3 * TILE, ROW_BYTES);
+}
+
+/* Depths [begin, begin + count) of A's rows: in place where tiles may read them so, else copied to `copy` and
+ * padded with zeros in both directions. */
+static operand take_rows(const void *a, size_t lda, size_t row, size_t rows, size_t begin,
+                         size_t count, hone_bf16 *copy) {
+    const hone_bf16 *from = (const hone_bf16 *)a + row * lda + begin;
+    size_t stride = lda * sizeof *from, padded = HONE_CEIL_DIV(count, SIDE) * SIDE;
+    bool aligned = ((uintptr_t)from | stride) % ROW_BYTES == 0;
+    if (aligned && count == padded && (rows == SIDE || rows == SIDE / 2))
+        return (operand){(const char *)from, stride};
+    for (size_t r = 0; r < (rows <= 16 ? 16 : SIDE); r++) {
+        for (size_t i = 0; i < padded; i += SIDE) {
+            size_t valid = r < rows && i < count ? HONE_MIN(count - i, (size_t)SIDE) : 0;
+            __mmask32 mask = (__mmask32)((1ull << valid) - 1);
+            const hone_bf16 *at = valid == 0 ? from : from + r * lda + i;
+            _mm512_store_si512(copy + r * padded + i, _mm512_maskz_loadu_epi16(mask, at));
+        }
+    }
+    return (operand){(const char *)copy, padded * sizeof *copy};
+}
+
+/* 32 rows and up to COLUMNS columns of C on their way through k. */
+typedef struct strip {
+    const hone_gemm *g;
+    size_t row, rows, col, cols;
+    float *waiting;  /* [COLUMNS / 32][BLOCK] sums between pieces */
+    float *final[2]; /* [BLOCK] sums to be stored, in turns */
+    int turn;
+    finished last; /* the block that is being stored */
+} strip;
+
+/* The final sums of the block at column c of the strip are in the tiles. */
+static void finish_block(strip *s, bool lower, bool right, size_t c) {
+    size_t valid = HONE_MIN(s->cols - c, (size_t)SIDE);
+    uint32_t mask = (uint32_t)((1ull << valid) - 1);
+    const hone_gemm *g = s->g;
+    store_rest(&s->last);
+    float *sums = s->final[s->turn ^= 1];
+    store_sums(lower, right, sums);
+    bool plain = valid == SIDE && g->c_dtype == HONE_BF16 && g->bias == NULL;
+    s->last = (finished){.g = g,
+                         .sums = sums,
+                         .row = s->row,
+                         .col = s->col + c,
+                         .rows = s->rows,
+                         .left = (__mmask16)mask,
+                         .right = (__mmask16)(mask >> 16),
+                         .kind = plain ? PLAIN : GENERAL};
+}
+
+/* Runs one piece of k over the strip's columns, and `second` with it where it has steps. */
+static void run_piece(strip *s, run first, run second, bool begins, bool ends) {
+    bool lower = s->rows > SIDE / 2;
+    float *sums = s->waiting;
+    for (size_t c = 0; c < s->cols; c += SIDE, sums += BLOCK) {
+        bool right = s->cols - c > SIDE / 2;
+        if (begins)
+            clear_sums();
+        else
+            load_sums(lower, right, sums);
+        multiply_any(lower, right, &first, &s->last);
+        if (second.steps > 0) multiply_any(lower, right, &second, &s->last);
+        if (ends)
+            finish_block(s, lower, right, c);
+        else
+            store_sums(lower, right, sums);
+        first.b += 2 * first.panel;
+        second.b += 2 * second.panel;
+    }
+}
+
+static size_t steps_of(size_t k) { return HONE_CEIL_DIV(k, SIDE); }
+
+/* Panels of depth k that begin with the strip's first column, from depth `begin` on. */
+static run take_run(const strip *s, const void *a, size_t lda, const void *b, size_t k,
+                    size_t begin, size_t count, hone_bf16 *copy) {
+    size_t panel = steps_of(k) * SIDE * HONE_PANEL * sizeof(hone_bf16);
+    run r = {.panel = panel, .steps = steps_of(count)};
+    if (count == 0) return r;
+    r.a = take_rows(a, lda, s->row, s->rows, begin, count, copy);
+    r.b = (const char *)b + s->col / HONE_PANEL * panel + begin * HONE_PANEL * sizeof(hone_bf16);
+    return r;
+}
+
+/* All of k and k2 for one strip. The second product joins the last piece, cut like the first when long. */
+static void run_strip(strip *s, hone_bf16 *copy, hone_bf16 *copy2) {
+    const hone_gemm *g = s->g;
+    size_t length = HONE_CEIL_DIV(steps_of(g->k), HONE_CEIL_DIV(g->k, PIECE)) * SIDE;
+    size_t joined = HONE_MIN(g->k2, (size_t)PIECE);
+    for (size_t begin = 0; begin < g->k; begin += length) {
+        size_t count = HONE_MIN(g->k - begin, length);
+        bool last = begin + count == g->k;
+        run first = take_run(s, g->a, g->lda, g->b, g->k, begin, count, copy);
+        run second = take_run(s, g->a2, g->lda2, g->b2, g->k2, 0, last ? joined : 0, copy2);
+        run_piece(s, first, second, begin == 0, last && joined == g->k2);
+    }
+    for (size_t begin = joined; begin < g->k2; begin += PIECE) {
+        size_t count = HONE_MIN(g->k2 - begin, (size_t)PIECE);
+        run more = take_run(s, g->a2, g->lda2, g->b2, g->k2, begin, count, copy2);
+        run_piece(s, more, (run){.steps = 0}, false, begin + count == g->k2);
+    }
+}
+
+void hone_gemm_bf16_amx(const hone_gemm *g) {
+    assert(!g->accumulate || g->c_dtype == HONE_F32);
+    _Alignas(64) float waiting[COLUMNS / SIDE * BLOCK], final[2][BLOCK];
+    _Alignas(64) hone_bf16 copy[SIDE * PIECE], copy2[SIDE * PIECE];
+    strip s = {.g = g, .waiting = waiting, .final = {final[0], final[1]}};
+    configure();
+    for (s.col = 0; s.col < g->n; s.col += COLUMNS) {
+        s.cols = HONE_MIN(g->n - s.col, (size_t)COLUMNS);
+        for (s.row = 0; s.row < g->m; s.row += SIDE) {
+            s.rows = HONE_MIN(g->m - s.row, (size_t)SIDE);
+            run_strip(&s, copy, copy2);
+        }
+    }
+    store_rest(&s.last);
+    _tile_release();
+}
