@@ -234,8 +234,34 @@ static void test_special(void **state) {
     each_tier(special);
 }
 
+/* Only the first depths of what was packed (b_depth): the others must not get in, zero or not. */
+static void first_depths(const hone_kernels *kernels, const char *tier) {
+    static const size_t depths[] = {1, 32, 41, 64, 700};
+    for (int i = 0; i < 10; i++) {
+        hone_dtype compute = i % 2 == 0 ? HONE_F32 : HONE_BF16;
+        problem p = problem_new(compute, 45, 83, 731, 8, true);
+        float *c = calloc(p.m * p.n, sizeof *c);
+        hone_gemm g = problem_gemm(&p, c, p.n, HONE_F32);
+        g.k = depths[i / 2];
+        g.b_depth = p.one.k;
+        (compute == HONE_F32 ? kernels->gemm_f32 : kernels->gemm_bf16)(&g);
+        for (size_t r = 0; r < p.m; r++) {
+            for (size_t k = g.k; k < p.one.k; k++) p.one.av[r * p.one.k + k] = 0;
+        }
+        check(&p, c, p.n, HONE_F32, NULL, tier);
+        free(c);
+        problem_free(&p);
+    }
+}
+
+static void test_first_depths(void **state) {
+    (void)state;
+    each_tier(first_depths);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_first_depths),
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_rows_alone),
         cmocka_unit_test(test_special),

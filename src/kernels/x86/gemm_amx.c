@@ -246,10 +246,10 @@ static void run_piece(strip *s, run first, run second, bool begins, bool ends) {
 
 static size_t steps_of(size_t k) { return HONE_CEIL_DIV(k, SIDE); }
 
-/* Panels of depth k that begin with the strip's first column, from depth `begin` on. */
-static run take_run(const strip *s, const void *a, size_t lda, const void *b, size_t k,
+/* Panels of `depth` that begin with the strip's first column, from `begin` on. */
+static run take_run(const strip *s, const void *a, size_t lda, const void *b, size_t depth,
                     size_t begin, size_t count, hone_bf16 *copy) {
-    size_t panel = steps_of(k) * SIDE * HONE_PANEL * sizeof(hone_bf16);
+    size_t panel = steps_of(depth) * SIDE * HONE_PANEL * sizeof(hone_bf16);
     run r = {.panel = panel, .steps = steps_of(count)};
     if (count == 0) return r;
     r.a = take_rows(a, lda, s->row, s->rows, begin, count, copy);
@@ -261,11 +261,11 @@ static run take_run(const strip *s, const void *a, size_t lda, const void *b, si
 static void run_strip(strip *s, hone_bf16 *copy, hone_bf16 *copy2) {
     const hone_gemm *g = s->g;
     size_t length = HONE_CEIL_DIV(steps_of(g->k), HONE_CEIL_DIV(g->k, PIECE)) * SIDE;
-    size_t joined = HONE_MIN(g->k2, (size_t)PIECE);
+    size_t joined = HONE_MIN(g->k2, (size_t)PIECE), depth = g->b_depth > 0 ? g->b_depth : g->k;
     for (size_t begin = 0; begin < g->k; begin += length) {
         size_t count = HONE_MIN(g->k - begin, length);
         bool last = begin + count == g->k;
-        run first = take_run(s, g->a, g->lda, g->b, g->k, begin, count, copy);
+        run first = take_run(s, g->a, g->lda, g->b, depth, begin, count, copy);
         run second = take_run(s, g->a2, g->lda2, g->b2, g->k2, 0, last ? joined : 0, copy2);
         run_piece(s, first, second, begin == 0, last && joined == g->k2);
     }

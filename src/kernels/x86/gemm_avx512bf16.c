@@ -20,11 +20,11 @@ typedef struct product {
     size_t k, panel; /* panel: bytes from one to the next */
 } product;
 
-INLINE product take(const void *a, size_t lda, const void *b, size_t k, size_t row, size_t last,
-                    size_t first_panel) {
+INLINE product take(const void *a, size_t lda, const void *b, size_t depth, size_t k, size_t row,
+                    size_t last, size_t first_panel) {
     product p = {.k = k};
     p.panel =
-        HONE_CEIL_DIV(k, HONE_PANEL_DEPTH) * HONE_PANEL_DEPTH * HONE_PANEL * sizeof(hone_bf16);
+        HONE_CEIL_DIV(depth, HONE_PANEL_DEPTH) * HONE_PANEL_DEPTH * HONE_PANEL * sizeof(hone_bf16);
     p.b = (const char *)b + first_panel * p.panel;
     for (size_t r = 0; r < ROWS; r++) p.a[r] = (const hone_bf16 *)a + HONE_MIN(row + r, last) * lda;
     return p;
@@ -77,10 +77,10 @@ INLINE void compute_tile(const hone_gemm *g, int rows, int panels, size_t row, s
 #pragma GCC unroll 8
         for (int v = 0; v < panels; v++) acc[r][v] = _mm512_setzero_ps();
     }
-    product p = take(g->a, g->lda, g->b, g->k, row, g->m - 1, panel);
+    product p = take(g->a, g->lda, g->b, g->b_depth > 0 ? g->b_depth : g->k, g->k, row, g->m - 1, panel);
     multiply(acc, rows, panels, &p);
     if (g->k2 > 0) {
-        p = take(g->a2, g->lda2, g->b2, g->k2, row, g->m - 1, panel);
+        p = take(g->a2, g->lda2, g->b2, g->k2, g->k2, row, g->m - 1, panel);
         multiply(acc, rows, panels, &p);
     }
     size_t valid = HONE_MIN(g->m - row, (size_t)rows);

@@ -12,6 +12,7 @@
 enum { LSE };
 
 #define KV_TILE HONE_ATTENTION_KV_TILE
+#define LD HONE_ATTENTION_LD
 #define Q_TILE 64
 
 hone_attention_panels hone_attention_take_panels(hone_ctx *ctx, const hone_attention_args *args, bool by_rows) {
@@ -82,8 +83,8 @@ void hone_attention_pack(hone_ctx *ctx, const hone_attention_args *args, void *x
 
 /* What one thread needs for a tile of queries. */
 typedef struct forward_scratch {
-    float *scores;                   /* [Q_TILE, KV_TILE] */
-    void *p;                         /* [Q_TILE, KV_TILE], compute type; scores themselves when that is float32 */
+    float *scores;                   /* [Q_TILE, LD] */
+    void *p;                         /* [Q_TILE, LD], compute type; scores themselves when that is float32 */
     float *acc;                      /* [Q_TILE, head_dim] */
     float m[Q_TILE], l[Q_TILE], correction[Q_TILE];
     size_t valid[Q_TILE];
@@ -108,7 +109,7 @@ static void tile_scores(const hone_ctx *ctx, const hone_attention_args *args, co
         .lda = stride,
         .b = k_panels,
         .c = scratch->scores,
-        .ldc = KV_TILE,
+        .ldc = LD,
         .c_dtype = HONE_F32,
     };
     hone_ctx_gemm(ctx)(&product);
@@ -131,7 +132,7 @@ static void tile_accumulate(const hone_ctx *ctx, const hone_attention_args *args
         .n = args->head_dim,
         .k = n,
         .a = scratch->p,
-        .lda = KV_TILE,
+        .lda = LD,
         .b = v_panels,
         .b_depth = depth,
         .c = scratch->acc,
@@ -178,11 +179,11 @@ static void forward_one(const hone_ctx *ctx, const hone_attention_args *args, co
             .rows = tile->rows,
             .cols = n,
             .scores = scratch->scores,
-            .lds = KV_TILE,
+            .lds = LD,
             .valid = scratch->valid,
             .scale = 1.0f / sqrtf((float)args->head_dim),
             .p = scratch->p,
-            .ldp = KV_TILE,
+            .ldp = LD,
             .p_dtype = ctx->compute,
             .m = scratch->m,
             .l = scratch->l,
@@ -239,11 +240,11 @@ void hone_fused_attention_with_rope_forward(hone_ctx *ctx, const hone_attention_
     hone_attention_panels panels[2] = {hone_attention_take_panels(ctx, args, true),
                                        hone_attention_take_panels(ctx, args, false)};
     forward_scratch scratch = {
-        .scores = hone_ctx_scratch_each(ctx, Q_TILE * KV_TILE * sizeof(float)),
+        .scores = hone_ctx_scratch_each(ctx, Q_TILE * LD * sizeof(float)),
         .acc = hone_ctx_scratch_each(ctx, Q_TILE * args->head_dim * sizeof(float)),
     };
     scratch.p = scratch.scores;
-    if (ctx->compute != HONE_F32) scratch.p = hone_ctx_scratch_each(ctx, Q_TILE * KV_TILE * sizeof(hone_bf16));
+    if (ctx->compute != HONE_F32) scratch.p = hone_ctx_scratch_each(ctx, Q_TILE * LD * sizeof(hone_bf16));
     if (!hone_ctx_planning(ctx)) {
         hone_attention_pack(ctx, args, args->k, true, &panels[0], 1);
         hone_attention_pack(ctx, args, (void *)(uintptr_t)args->v, false, &panels[1], 1);

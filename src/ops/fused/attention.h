@@ -11,6 +11,8 @@
 #include "ops/segments.h"
 
 #define HONE_ATTENTION_KV_TILE 512
+/* Elements from row to row of a tile: a power of two would send all rows to few sets of a cache. */
+#define HONE_ATTENTION_LD (HONE_ATTENTION_KV_TILE + 32)
 
 /* Packed rows of `rows` key rows. */
 static inline size_t hone_attention_padded(size_t rows) {

@@ -14,6 +14,7 @@
 enum { LSE };
 
 #define KV_TILE HONE_ATTENTION_KV_TILE
+#define LD HONE_ATTENTION_LD
 #define Q_TILE 64
 #define SUM_ROWS 64
 
@@ -24,8 +25,8 @@ typedef struct backward_job {
     hone_attention_panels k_columns, v_columns, k_depths; /* B of q k^T, of dO V^T, of dS K */
     float *dk, *dv;                                       /* [heads][kv_rows][head_dim] partials */
     /* one thread's */
-    float *scores, *dp;              /* [Q_TILE, KV_TILE] */
-    void *p, *ds, *p_turned, *ds_turned; /* [Q_TILE, KV_TILE] and [KV_TILE, Q_TILE], compute type */
+    float *scores, *dp;              /* [Q_TILE, LD] */
+    void *p, *ds, *p_turned, *ds_turned; /* [Q_TILE, LD] and [KV_TILE, Q_TILE], compute type */
     void *q_panels, *do_panels;      /* B of dS^T q and of P^T dO */
     float *dq;                       /* [Q_TILE, head_dim] */
     float delta[Q_TILE];
@@ -56,9 +57,9 @@ static void tile_gradient_of_scores(backward_job *job, const backward_tile *tile
     size_t stride = args->heads * args->head_dim, dim = args->head_dim;
     size_t columns = HONE_CEIL_DIV(n, HONE_PANEL) * HONE_PANEL;
     multiply(job, tile->rows, columns, dim, hone_element(args->q, ctx->compute, tile->offset), stride,
-             hone_attention_panel(&job->k_columns, tile->kv_head, tile->start, kv), 0, job->scores, KV_TILE, false);
+             hone_attention_panel(&job->k_columns, tile->kv_head, tile->start, kv), 0, job->scores, LD, false);
     multiply(job, tile->rows, columns, dim, hone_element_const(args->d_o, ctx->compute, tile->offset), stride,
-             hone_attention_panel(&job->v_columns, tile->kv_head, tile->start, kv), 0, job->dp, KV_TILE, false);
+             hone_attention_panel(&job->v_columns, tile->kv_head, tile->start, kv), 0, job->dp, LD, false);
     for (size_t r = 0; r < tile->rows; r++) {
         size_t visible = hone_segment_visible(tile->segment, tile->q + r);
         job->valid[r] = visible > kv ? HONE_MIN(visible - kv, n) : 0;
@@ -67,7 +68,7 @@ static void tile_gradient_of_scores(backward_job *job, const backward_tile *tile
         .rows = tile->rows,
         .cols = n,
         .scores = job->scores,
-        .lds = KV_TILE,
+        .lds = LD,
         .valid = job->valid,
         .scale = 1.0f / sqrtf((float)dim),
         .lse = job->lse + tile->head * args->q_rows + tile->segment->q_begin + tile->q,
@@ -75,7 +76,7 @@ static void tile_gradient_of_scores(backward_job *job, const backward_tile *tile
         .dp = job->dp,
         .delta = job->delta,
         .ds = job->ds,
-        .ldp = KV_TILE,
+        .ldp = LD,
         .out_dtype = ctx->compute,
     };
     ctx->kernels->softmax_again(&again);
@@ -88,11 +89,11 @@ static void tile_gradients(backward_job *job, const backward_tile *tile, size_t 
     size_t keys = hone_segment_keys(tile->segment);
     size_t depth = HONE_MIN(keys - kv, (size_t)KV_TILE); /* as packed */
     size_t partial = (tile->head * job->args->kv_rows + tile->segment->kv_begin + kv) * dim;
-    multiply(job, tile->rows, dim, n, job->ds, KV_TILE,
+    multiply(job, tile->rows, dim, n, job->ds, LD,
              hone_attention_panel(&job->k_depths, tile->kv_head, tile->start, kv), depth, job->dq, dim, kv > 0);
-    ctx->kernels->transpose(tile->rows, n, job->p, KV_TILE, job->p_turned, Q_TILE, ctx->compute);
+    ctx->kernels->transpose(tile->rows, n, job->p, LD, job->p_turned, Q_TILE, ctx->compute);
     multiply(job, n, dim, tile->rows, job->p_turned, Q_TILE, job->do_panels, 0, job->dv + partial, dim, true);
-    ctx->kernels->transpose(tile->rows, n, job->ds, KV_TILE, job->ds_turned, Q_TILE, ctx->compute);
+    ctx->kernels->transpose(tile->rows, n, job->ds, LD, job->ds_turned, Q_TILE, ctx->compute);
     multiply(job, n, dim, tile->rows, job->ds_turned, Q_TILE, job->q_panels, 0, job->dk + partial, dim, true);
 }
 
@@ -210,14 +211,14 @@ static void take_scratch(backward_job *job) {
     hone_ctx *ctx = job->ctx;
     const hone_attention_args *args = job->args;
     size_t dim = args->head_dim, partials = args->heads * args->kv_rows * dim * sizeof(float);
-    size_t tile = Q_TILE * KV_TILE * hone_element_bytes(ctx->compute);
+    size_t tile = Q_TILE * LD * hone_element_bytes(ctx->compute);
     job->k_columns = hone_attention_take_panels(ctx, args, true);
     job->v_columns = hone_attention_take_panels(ctx, args, true);
     job->k_depths = hone_attention_take_panels(ctx, args, false);
     job->dk = hone_arena_scratch(&ctx->arena, partials);
     job->dv = hone_arena_scratch(&ctx->arena, partials);
-    job->scores = hone_ctx_scratch_each(ctx, HONE_MAX(Q_TILE * KV_TILE, SUM_ROWS * dim) * sizeof(float));
-    job->dp = hone_ctx_scratch_each(ctx, Q_TILE * KV_TILE * sizeof(float));
+    job->scores = hone_ctx_scratch_each(ctx, HONE_MAX(Q_TILE * LD, SUM_ROWS * dim) * sizeof(float));
+    job->dp = hone_ctx_scratch_each(ctx, Q_TILE * LD * sizeof(float));
     job->p = hone_ctx_scratch_each(ctx, tile);
     job->ds = hone_ctx_scratch_each(ctx, tile);
     job->p_turned = hone_ctx_scratch_each(ctx, tile);
