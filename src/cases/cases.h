@@ -27,9 +27,14 @@ typedef struct hone_case_shape {
     int group;
     double magnitude; /* of the inputs; 0 means 1 */
     enum { HONE_LABELS_RANDOM, HONE_LABELS_SOME_IGNORED, HONE_LABELS_ALL_IGNORED } labels;
-    bool interleaved, in_place;
+    bool interleaved;
+    bool
+        in_place; /* rope: y is x; cross_entropy: dlogits is logits; linears: y and dx are float32, added to;
+                      rms_norm: dy is float32 */
     bool trained; /* gradients of weights, biases and gamma too, and a bias there */
     bool uneven;  /* attention: segments of different lengths, from 1 row up */
+    size_t
+        past; /* attention: keys before each segment's first query; q and k are rotated already then */
 } hone_case_shape;
 
 /* The passes of an op. REBUILD: a set's composite that writes again what forward did not keep. */
@@ -40,12 +45,13 @@ typedef enum hone_case_pass {
     HONE_CASE_PASSES
 } hone_case_pass;
 
-/* Bounds of one output. With rms the root mean square of what is expected: |got - want| <= absolute * rms +
- * relative * |want| element by element, AND |got - want|_2 <= norm * |want|_2. NaN never passes.
- * `why` says where they come from. */
+/* Bounds of one output. With size the larger of `floor` and the root mean square of what is expected:
+ * |got - want| <= absolute * size + relative * |want| element by element, AND, from 64 elements on,
+ * |got - want|_2 <= norm * size * sqrt(elements). NaN never passes. `why` says where they come from. */
 typedef struct hone_case_bounds {
     double absolute, relative, norm;
     const char *why;
+    double floor; /* size of the terms where they may cancel: 0 where they do not */
 } hone_case_bounds;
 
 typedef enum hone_case_role {
@@ -53,7 +59,8 @@ typedef enum hone_case_role {
     HONE_CASE_RESIDUAL, /* an input that forward alone reads, unless the set keeps_residual */
     HONE_CASE_CONSUMED, /* an input that a set may overwrite */
     HONE_CASE_OUTPUT,   /* NaN before the run */
-    HONE_CASE_UPDATED   /* an output that starts as an input: +=, or in place */
+    HONE_CASE_ADDED,    /* an output that a pass adds to (+=) */
+    HONE_CASE_IN_PLACE  /* an input that a pass overwrites with an output */
 } hone_case_role;
 
 typedef struct hone_case_tensor {
@@ -66,7 +73,7 @@ typedef struct hone_case_tensor {
     double scale; /* of the random values that fill it */
     int group; /* AFFINE4: cols per scale and bias, which follow the codes in `data` as float32 */
     void *data;
-    void *start;      /* CONSUMED, UPDATED: contents before the run; else NULL */
+    void *start;      /* contents before the run, of what a pass may change; else NULL */
     uint64_t hash;    /* INPUT: of its contents */
     double *values;   /* inputs as float64, [rows, cols]: after hone_case_oracle; else NULL */
     double *want;     /* outputs, [rows, cols]: after hone_case_oracle */
@@ -97,7 +104,8 @@ struct hone_case {
     const hone_case_shape *shapes; /* of the check, in float32 and bfloat16 each */
     size_t shape_count;
     void (*declare)(hone_case_run *run);
-    void (*bind)(hone_case_run *run, hone_rng *rng);
+    hone_status (*bind)(hone_case_run *run, hone_rng *rng,
+                        hone_error *err); /* integers, tables, descriptors */
     void (*pass[HONE_CASE_PASSES])(const hone_case_run *run, hone_ctx *ctx, hone_saved *saved);
     bool (*oracle)(hone_case_run *run);
     hone_case_bounds (*bounds)(const hone_case_run *run, size_t tensor);

@@ -1,0 +1,77 @@
+/* cases/internal: what the operations' files share. Layer cases; not for other layers. */
+#ifndef HONE_CASES_INTERNAL_H
+#define HONE_CASES_INTERNAL_H
+
+#include "cases/cases.h"
+#include "kernels/ref/ref.h"
+
+#define HONE_CASE_INTEGERS HONE_DTYPE_COUNT /* dtype of int32 tensors */
+
+extern const hone_case hone_case_rms_norm, hone_case_rope_embeddings, hone_case_swiglu_activation,
+    hone_case_cross_entropy_loss, hone_case_linear_cross_entropy, hone_case_lora_linear,
+    hone_case_attention_with_rope;
+
+static inline size_t hone_case_rows(const hone_case_shape *shape) {
+    return shape->batch * shape->seq;
+}
+
+/* Describes tensor `index`; `scale` is the standard deviation of what fills it. */
+void hone_case_declare(hone_case_run *run, size_t index, const char *name, hone_case_role role,
+                       hone_case_pass pass, hone_dtype dtype, size_t rows, size_t cols,
+                       double scale);
+
+/* A linear layer's tensors, from a first slot on. */
+enum {
+    LINEAR_W,
+    LINEAR_BIAS,
+    LINEAR_A,
+    LINEAR_B,
+    LINEAR_DW,
+    LINEAR_DBIAS,
+    LINEAR_DA,
+    LINEAR_DB,
+    LINEAR_SLOTS
+};
+
+/* Declares them (named "da", "gate.da" or "up.da"). */
+typedef enum hone_case_linear_name {
+    HONE_CASE_LINEAR,
+    HONE_CASE_GATE,
+    HONE_CASE_UP
+} hone_case_linear_name;
+void hone_case_declare_linear(hone_case_run *run, size_t first, hone_case_linear_name name,
+                              hone_case_pass pass, size_t in, size_t out);
+/* Points run->linear[which] at them. */
+void hone_case_bind_linear(hone_case_run *run, size_t first, int which);
+
+/* The same for the oracle, and where its gradients go. */
+hone_ref_linear hone_case_ref_linear(const hone_case_run *run, size_t first);
+hone_ref_linear_gradients hone_case_ref_gradients(const hone_case_run *run, size_t first);
+
+/* Fills the tables cos, sin [positions, rope_dim/2]. */
+void hone_case_fill_rope(const hone_case_run *run, size_t cosine, size_t sine);
+
+/* Labels in [0, vocab) and HONE_IGNORE as the shape says; returns how many are not ignored. */
+size_t hone_case_fill_labels(const hone_case_run *run, size_t labels, hone_rng *rng);
+
+/* Roughly normal with mean 0 and variance 1, cheap: of four uniform values of 16 bits. */
+double hone_case_normal(hone_rng *rng);
+
+/* Bytes of a tensor of this type; false when it has none. */
+bool hone_case_tensor_bytes(const hone_case_tensor *t, size_t *bytes);
+/* Random contents of any dtype, and their values. */
+void hone_case_fill(const hone_case_tensor *t, hone_rng *rng);
+void hone_case_decode(const hone_case_tensor *t, const void *data, double *values);
+/* A dense or quantized tensor as a matrix. */
+hone_matrix hone_case_matrix(const hone_case_tensor *t);
+
+/* A hash of `bytes` bytes, which continues `start`. */
+uint64_t hone_case_hash(const void *data, size_t bytes, uint64_t start);
+
+enum { HONE_CASE_MOST_THREADS = 64 };
+
+static inline void *hone_case_data(const hone_case_run *run, size_t index) {
+    return run->tensor[index].data;
+}
+
+#endif
