@@ -20,7 +20,7 @@ typedef struct hone_micro_row {
         *weights;   /* of the linear layers: "f32", "bf16", "q4_1"; NULL: the kernel has none */
     char shape[80]; /* e.g. "batch 4, seq 64, hidden 256" */
     bool tested, correct;
-    char reason[320];  /* why not correct or not tested: the case, the output, by how much */
+    char reason[512];  /* why not correct or not tested: the case, the output, by how much */
     int trials, calls; /* pairs of samples, calls in each sample */
     double seconds, naive_seconds;  /* of one call, medians */
     double speedup;                 /* naive / candidate */

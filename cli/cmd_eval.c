@@ -1,0 +1,174 @@
+/* cli/cmd_eval: the main job: what the fused kernels bring, alone and in real fine-tuning. */
+#define _POSIX_C_SOURCE 200809L
+#include "commands.h"
+#include "common.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static struct {
+    int micro, macro, plain, steps, trials, batch_size, seq_len;
+    long seed;
+    char *models, *data, *json;
+    double min_score, min_speedup;
+} given = {
+    .steps = 12, .trials = 7, .batch_size = 4, .seq_len = 256, .min_score = -1, .min_speedup = -1};
+
+static struct poptOption options[] = {
+    {"micro", 0, POPT_ARG_NONE, &given.micro, 0, "only level 1: each kernel against naive ones",
+     NULL},
+    {"macro", 0, POPT_ARG_NONE, &given.macro, 0, "only level 2: real models, really fine-tuned",
+     NULL},
+    {"models", 0, POPT_ARG_STRING, &given.models, 0,
+     "paths or names, default all that `hone models`\nshows as here", "A,B"},
+    {"data", 0, POPT_ARG_STRING, &given.data, 0, "folder with train.jsonl, default WordNet's",
+     "DIR"},
+    {"steps", 0, POPT_ARG_INT, &given.steps, 0, "of fine-tuning with each set, default 12", "N"},
+    {"trials", 0, POPT_ARG_INT, &given.trials, 0,
+     "pairs of samples of each kernel, default 7,\nat least 5", "N"},
+    {"batch-size", 0, POPT_ARG_INT, &given.batch_size, 0, "rows of a batch, default 4", "N"},
+    {"seq-len", 0, POPT_ARG_INT, &given.seq_len, 0, "tokens of a row, default 256", "N"},
+    {"seed", 0, POPT_ARG_LONG, &given.seed, 0, "of inputs, adapters and batches, default 0", "N"},
+    {"json", 0, POPT_ARG_STRING, &given.json, 0, "write the report there too (docs/evaluation.md)",
+     "FILE"},
+    {"plain", 0, POPT_ARG_NONE, &given.plain, 0, "ASCII alone", NULL},
+    {"min-score", 0, POPT_ARG_DOUBLE, &given.min_score, 0, "exit 3 when the overall score is lower",
+     "X"},
+    {"min-speedup", 0, POPT_ARG_DOUBLE, &given.min_speedup, 0,
+     "exit 3 when the training speedup is lower\n"
+     "(with --micro: the kernels')",
+     "X"},
+    POPT_TABLEEND,
+};
+static const hone_cli_verb verb = {
+    .name = "eval",
+    .arguments = "[OPTION]...",
+    .about =
+        "Measures the fused kernels against naive ones: level 1 each kernel alone, level 2 real "
+        "models\n"
+        "fine-tuned with both on the same batches. What cannot be run is listed as not tested.",
+    .examples =
+        "  hone eval                              both levels, about four minutes on two cores\n"
+        "  hone eval --micro --json kernels.json  the kernels alone, and a report for programs\n"
+        "  hone eval --macro --models ./my-model  this model alone\n",
+    .options = options,
+    .max_arguments = 1,
+};
+
+static hone_cli_progress bar;
+
+static bool on_line(void *user, const char *line) {
+    (void)user;
+    hone_cli_progress_clear(&bar);
+    puts(line);
+    fflush(stdout);
+    return !hone_cli_interrupted();
+}
+
+static bool on_progress(void *user, const char *what, double fraction) {
+    (void)user;
+    hone_cli_progress_show(&bar, what, fraction);
+    return !hone_cli_interrupted();
+}
+
+static int check_numbers(void) {
+    const struct {
+        const char *name;
+        int value, least;
+    } numbers[] = {{"steps", given.steps, 1},
+                   {"trials", given.trials, 5},
+                   {"batch-size", given.batch_size, 1},
+                   {"seq-len", given.seq_len, 2}};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        if (numbers[i].value < numbers[i].least)
+            return hone_cli_usage(verb.name, "--%s %d: expected %d or more", numbers[i].name,
+                                  numbers[i].value, numbers[i].least);
+    }
+    if (given.seed < 0)
+        return hone_cli_usage(verb.name, "--seed %ld: expected 0 or more", given.seed);
+    return HONE_CLI_GO;
+}
+
+/* `value` is NaN when it was not measured: then the gate is not met either. */
+static bool gate(const char *name, double value, double least) {
+    if (least < 0 || value >= least) return true;
+    if (isfinite(value))
+        fprintf(stderr, "hone eval: %s is %.3f, less than %g\n", name, value, least);
+    else
+        fprintf(stderr, "hone eval: %s was not measured, so it does not reach %g\n", name, least);
+    return false;
+}
+
+static int verdict(const hone_eval_report *report, size_t models_asked) {
+    hone_eval_score score = hone_eval_report_score(report);
+    bool micro_only = given.micro && !given.macro;
+    bool met = gate("the overall score", score.overall, given.min_score);
+    met &= micro_only ? gate("the kernels' speedup", score.kernel_speedup, given.min_speedup)
+                      : gate("the training speedup", score.training_speedup, given.min_speedup);
+    if (!met) return HONE_EXIT_GATE;
+    bool untested = !micro_only && (size_t)score.models_tested < models_asked;
+    return !score.valid || score.rows_failed || untested ? HONE_EXIT_FAILURE : HONE_EXIT_OK;
+}
+
+static int evaluate(hone_eval_options *o) {
+    hone_eval_report *report = NULL;
+    hone_error err;
+    bar = hone_cli_progress_start();
+    hone_status status = hone_eval(o, &report, &err);
+    hone_cli_progress_clear(&bar);
+    if (!report) return hone_cli_fail(verb.name, &err);
+    int code =
+        status == HONE_OK ? verdict(report, o->models ? o->model_count : 0) : HONE_EXIT_FAILURE;
+    if (given.json && hone_eval_report_write_json(report, given.json, &err) != HONE_OK)
+        code = hone_cli_fail(verb.name, &err);
+    hone_eval_report_free(&report);
+    return code;
+}
+
+static int run(void) {
+    char self[PATH_MAX];
+    ssize_t size = readlink("/proc/self/exe", self, sizeof self - 1);
+    hone_error memory = {HONE_ERR_MEMORY, "out of memory"};
+    size_t count = 0;
+    const char **models = given.models ? hone_cli_split(given.models, &count) : NULL;
+    if (given.models && !models) return hone_cli_fail(verb.name, &memory);
+    self[size > 0 ? size : 0] = 0;
+    hone_eval_options o = {.micro = given.micro,
+                           .macro = given.macro,
+                           .models = models,
+                           .model_count = count,
+                           .data = given.data,
+                           .steps = given.steps,
+                           .trials = given.trials,
+                           .batch_size = given.batch_size,
+                           .seq_len = given.seq_len,
+                           .seed = (uint64_t)given.seed,
+                           .worker = size > 0 ? self : "hone",
+                           .plain = given.plain,
+                           .on_line = on_line,
+                           .on_progress = on_progress};
+    int code = given.models && count == 0
+                   ? hone_cli_usage(verb.name, "--models: expected a path or a name")
+                   : evaluate(&o);
+    free(models);
+    return code;
+}
+
+int hone_cmd_eval(int argc, const char **argv) {
+    hone_cli_arguments arguments;
+    int code = hone_cli_parse(&verb, argc, argv, &arguments);
+    if (code != HONE_CLI_GO) return code;
+    if (arguments.count > 0)
+        code = hone_cli_usage(
+            verb.name,
+            "%s: this version evaluates the built-in kernels; it cannot load kernels "
+            "from a file",
+            arguments.items[0]);
+    if (code == HONE_CLI_GO) code = check_numbers();
+    hone_cli_catch_signals();
+    if (code == HONE_CLI_GO) code = run();
+    hone_cli_arguments_free(&arguments);
+    return code;
+}

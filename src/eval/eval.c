@@ -1,0 +1,325 @@
+/* eval/eval: hone_eval(): both levels in order, progress, and the lines of the report. Layer eval. */
+#include "base/clock.h"
+#include "base/cpu.h"
+#include "base/file.h"
+#include "eval/macro.h"
+#include "eval/micro.h"
+#include "eval/text.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    DEFAULT_STEPS = 12,
+    DEFAULT_TRIALS = 7,
+    LEAST_TRIALS = 5,
+    DEFAULT_BATCH = 4,
+    DEFAULT_SEQ = 256,
+    MOST = 1 << 20
+};
+#define MICRO_SECONDS 55.0 /* of 60: setting up is not in it */
+#define MICRO_SHARE 0.35   /* of the whole evaluation's time, for the progress bar */
+#define START_SECONDS 120.0
+#define STEP_SECONDS 600.0
+
+typedef struct evaluation {
+    const hone_eval_options *options;
+    hone_eval_report *report;
+    hone_text text;
+    hone_macro_row *row; /* the one that runs */
+    char what[192];
+    double done, share; /* progress before this part, and of this part */
+} evaluation;
+
+static bool progress(evaluation *e, const char *what, double part) {
+    const hone_eval_options *o = e->options;
+    if (e->text.stopped) return false;
+    return !o->on_progress || o->on_progress(o->user, what, e->done + e->share * part);
+}
+
+/* ---- level 1 ---- */
+
+static bool on_micro_progress(void *user, const char *what, double part) {
+    return progress(user, what, part);
+}
+
+static void on_micro_kernel(void *user, int kernel) {
+    evaluation *e = user;
+    hone_text_kernel(&e->text, e->report, kernel, HONE_PASS_FORWARD);
+    hone_text_kernel(&e->text, e->report, kernel, HONE_PASS_BACKWARD);
+}
+
+static hone_status run_micro(evaluation *e, hone_error *err) {
+    unsigned features;
+    hone_kernels kernels;
+    HONE_TRY(hone_cpu_features(&features, err));
+    hone_kernels_select(features, &kernels);
+    hone_micro_options micro = {.candidate = &hone_ops_fused,
+                                .naive = &hone_ops_naive,
+                                .kernels = &kernels,
+                                .threads = hone_parallel_default_threads(),
+                                .trials = e->report->trials,
+                                .seed = e->report->seed,
+                                .seconds = MICRO_SECONDS,
+                                .on_progress = on_micro_progress,
+                                .on_kernel = on_micro_kernel,
+                                .user = e};
+    e->share = e->report->macro_wanted ? MICRO_SHARE : 1;
+    hone_text_micro_start(&e->text);
+    hone_status status = hone_micro_run(&micro, e->report, err);
+    if (status == HONE_OK || status == HONE_ERR_INTERRUPTED)
+        hone_text_micro_end(&e->text, e->report);
+    e->done += e->share;
+    return status;
+}
+
+/* ---- level 2 ---- */
+
+static void on_macro_start(void *user, int64_t samples) {
+    evaluation *e = user;
+    char count[32] = "unknown";
+    if (samples >= 0) snprintf(count, sizeof count, "%lld", (long long)samples);
+    hone_text_line(&e->text, "  Config: batch_size=%d, seq_len=%d, samples=%s, steps=%d",
+                   e->report->batch_size, e->report->seq_len, count, e->report->steps);
+}
+
+static void on_macro_step(void *user, bool naive, int step, double loss, double seconds) {
+    evaluation *e = user;
+    hone_text_step(&e->text, naive, step, e->report->steps, loss, seconds);
+}
+
+static bool macro_keep_waiting(void *user) {
+    evaluation *e = user;
+    return progress(e, e->what, (double)e->row->steps / e->report->steps);
+}
+
+static hone_status run_row(evaluation *e, size_t index, hone_error *err) {
+    hone_eval_report *report = e->report;
+    hone_macro_row *row = &report->macro[index];
+    hone_macro_options macro = {.worker = e->options->worker,
+                                .model = row->path,
+                                .data = report->data,
+                                .weights = row->converted ? "bf16" : NULL,
+                                .candidate = "fused",
+                                .steps = report->steps,
+                                .batch_size = report->batch_size,
+                                .seq_len = report->seq_len,
+                                .seed = report->seed,
+                                .start_seconds = START_SECONDS,
+                                .step_seconds = STEP_SECONDS,
+                                .on_start = on_macro_start,
+                                .on_step = on_macro_step,
+                                .keep_waiting = macro_keep_waiting,
+                                .user = e};
+    e->row = row;
+    snprintf(e->what, sizeof e->what, "%s (%s)", row->model, row->precision);
+    hone_text_line(&e->text, "🧪 Benchmarking %s (%s)%s...", row->model, row->size,
+                   row->converted ? ", bfloat16 made from it" : "");
+    hone_status status = hone_macro_run(&macro, row, err);
+    hone_text_macro_row(&e->text, row);
+    e->done += e->share;
+    return status;
+}
+
+static void size_text(uint64_t parameters, char *out, size_t size) {
+    if (parameters >= 1000000000)
+        snprintf(out, size, "%.1fB", (double)parameters / 1e9);
+    else
+        snprintf(out, size, "%.0fM", (double)parameters / 1e6);
+}
+
+static bool is_quantized(const char *precision) {
+    return strcmp(precision, "f32") != 0 && strcmp(precision, "f16") != 0 &&
+           strcmp(precision, "bf16") != 0;
+}
+
+/* The word that people use for the type of most of the weights. */
+static const char *precision_text(const char *precision) {
+    if (strncmp(precision, "q4", 2) == 0 || strcmp(precision, "affine4") == 0) return "4-bit";
+    return strcmp(precision, "bf16") == 0 ? "bfloat16" : precision;
+}
+
+/* Opens the model to see that it can be read, and adds its row, or two when it is quantized. */
+static hone_status probe_model(evaluation *e, const char *name, const char *size, const char *path,
+                               hone_error *err) {
+    hone_model *model = NULL;
+    hone_model_info info;
+    hone_error problem = {0};
+    hone_macro_row *row;
+    hone_status opened = hone_model_open(path, NULL, &model, &problem);
+    HONE_TRY(hone_report_add_macro(e->report, name, path, &row, err));
+    if (opened != HONE_OK) {
+        snprintf(row->size, sizeof row->size, "%s", size ? size : "");
+        snprintf(row->reason, sizeof row->reason, "%s", problem.message);
+        hone_text_line(&e->text, "    ⬜ Cannot be tested: %s", problem.message);
+        return HONE_OK;
+    }
+    hone_model_get_info(model, &info);
+    bool quantized = is_quantized(info.precision);
+    if (size)
+        snprintf(row->size, sizeof row->size, "%s", size);
+    else
+        size_text(info.parameters, row->size, sizeof row->size);
+    snprintf(row->precision, sizeof row->precision, "%s", precision_text(info.precision));
+    snprintf(row->reason, sizeof row->reason, "the evaluation was stopped before it");
+    hone_text_line(&e->text, "    ✅ Tokenizer loaded (%d tokens)", info.vocab);
+    hone_text_line(&e->text, "    ✅ Model available (%s, %d layers, %.0f MB)", info.precision,
+                   info.layers, (double)info.weight_bytes / 1e6);
+    hone_model_free(&model);
+    if (!quantized) return HONE_OK;
+    hone_macro_row *second;
+    HONE_TRY(hone_report_add_macro(e->report, name, path, &second, err));
+    snprintf(second->size, sizeof second->size, "%s",
+             e->report->macro[e->report->macro_count - 2].size);
+    snprintf(second->precision, sizeof second->precision, "bfloat16");
+    second->converted = true;
+    snprintf(second->reason, sizeof second->reason, "the evaluation was stopped before it");
+    return HONE_OK;
+}
+
+static hone_status list_absent(evaluation *e, const char *name, const char *size,
+                               const char *reason, hone_error *err) {
+    hone_macro_row *row;
+    hone_text_line(&e->text, "    ⬜ Not here (give its folder: --models PATH)");
+    HONE_TRY(hone_report_add_macro(e->report, name, NULL, &row, err));
+    snprintf(row->size, sizeof row->size, "%s", size);
+    snprintf(row->reason, sizeof row->reason, "%s", reason);
+    return HONE_OK;
+}
+
+static hone_status discover_known(evaluation *e, const hone_known_model *known, hone_error *err) {
+    hone_text_line(&e->text, "  Testing %s (%s)...", known->name, known->size);
+    if (!known->path) return list_absent(e, known->name, known->size, "not on this machine", err);
+    return probe_model(e, known->name, known->size, known->path, err);
+}
+
+/* Last part of a path, without the ending of a file. */
+static void name_of_path(const char *path, char *out, size_t size) {
+    size_t end = strlen(path), begin;
+    while (end > 1 && path[end - 1] == '/') end--;
+    for (begin = end; begin > 0 && path[begin - 1] != '/';) begin--;
+    snprintf(out, size, "%.*s", (int)(end - begin), path + begin);
+    char *dot = strrchr(out, '.');
+    if (dot && dot != out && (strcmp(dot, ".gguf") == 0 || strcmp(dot, ".safetensors") == 0))
+        *dot = 0;
+}
+
+/* `wanted` is a path, or the name or hub name of a known model. */
+static hone_status discover_wanted(evaluation *e, const char *wanted, const hone_known_model *known,
+                                   size_t count, hone_error *err) {
+    for (size_t i = 0; i < count; i++) {
+        const hone_known_model *k = &known[i];
+        if (strcmp(wanted, k->name) == 0 || (k->hub && strcmp(wanted, k->hub) == 0) ||
+            (k->path && strcmp(wanted, k->path) == 0))
+            return discover_known(e, k, err);
+    }
+    char name[192];
+    name_of_path(wanted, name, sizeof name);
+    hone_text_line(&e->text, "  Testing %s (%s)...", name, wanted);
+    if (!hone_file_exists(wanted))
+        return list_absent(e, name, "", "not on this machine: no such file or folder", err);
+    return probe_model(e, name, NULL, wanted, err);
+}
+
+static hone_status discover(evaluation *e, hone_error *err) {
+    const hone_eval_options *o = e->options;
+    hone_known_model *known = NULL;
+    size_t count = 0;
+    HONE_TRY(hone_known_models(&known, &count, err));
+    hone_text_line(&e->text, "🔍 Discovering available real models...");
+    hone_status status = HONE_OK;
+    for (size_t i = 0; i < (o->models ? o->model_count : count) && status == HONE_OK; i++) {
+        status = o->models ? discover_wanted(e, o->models[i], known, count, err)
+                           : discover_known(e, &known[i], err);
+    }
+    hone_known_models_free(&known, count);
+    return status;
+}
+
+static hone_status run_macro(evaluation *e, hone_error *err) {
+    hone_text_macro_start(&e->text);
+    HONE_TRY(discover(e, err));
+    size_t ready = 0;
+    for (size_t i = 0; i < e->report->macro_count; i++)
+        ready += e->report->macro[i].precision[0] != 0;
+    e->share = ready ? (1 - e->done) / (double)ready : 0;
+    hone_status status = HONE_OK;
+    for (size_t i = 0; i < e->report->macro_count && status == HONE_OK; i++) {
+        if (e->report->macro[i].precision[0]) status = run_row(e, i, err);
+    }
+    if (status == HONE_OK || status == HONE_ERR_INTERRUPTED) {
+        if (status == HONE_ERR_INTERRUPTED) e->report->interrupted = true;
+        hone_text_macro_end(&e->text, e->report);
+    }
+    return status;
+}
+
+/* ---- both ---- */
+
+static hone_status check_number(const char *name, int value, int least, hone_error *err) {
+    if (value >= least && value <= MOST) return HONE_OK;
+    return hone_fail(err, HONE_ERR_USAGE, "%s is %d; expected %d to %d", name, value, least,
+                     (int)MOST);
+}
+
+static hone_status find_data(const hone_eval_options *options, hone_eval_report *report,
+                             hone_error *err) {
+    if (options->data) {
+        report->data = strdup(options->data);
+    } else {
+        char *home = hone_path_home();
+        report->data = home ? hone_path_join(home, "data/wordnet") : NULL;
+        free(home);
+    }
+    if (!report->data) return hone_fail_memory(err, "a path", 1);
+    if (hone_file_exists(report->data)) return HONE_OK;
+    return hone_fail(err, HONE_ERR_IO,
+                     "%s: the training data is not here; run \"make run\" once, give a folder with "
+                     "train.jsonl (--data), "
+                     "or measure the kernels alone (--micro)",
+                     report->data);
+}
+
+static hone_status prepare(const hone_eval_options *o, hone_eval_report *r, hone_error *err) {
+    r->micro_wanted = o->micro || !o->macro;
+    r->macro_wanted = o->macro || !o->micro;
+    r->trials = o->trials ? o->trials : DEFAULT_TRIALS;
+    r->steps = o->steps ? o->steps : DEFAULT_STEPS;
+    r->batch_size = o->batch_size ? o->batch_size : DEFAULT_BATCH;
+    r->seq_len = o->seq_len ? o->seq_len : DEFAULT_SEQ;
+    r->seed = o->seed;
+    HONE_TRY(check_number("the number of trials", r->trials, LEAST_TRIALS, err));
+    HONE_TRY(check_number("the number of steps", r->steps, 1, err));
+    HONE_TRY(check_number("the batch size", r->batch_size, 1, err));
+    HONE_TRY(check_number("the sequence length", r->seq_len, 2, err));
+    HONE_TRY(hone_machine_get_info(&r->machine, err));
+    if (!r->macro_wanted) return HONE_OK;
+    if (!o->worker)
+        return hone_fail(err, HONE_ERR_USAGE,
+                         "evaluating on real models needs the path of the hone program");
+    return find_data(o, r, err);
+}
+
+hone_status hone_eval(const hone_eval_options *options, hone_eval_report **out, hone_error *err) {
+    *out = NULL;
+    HONE_TRY(hone_report_make(out, err));
+    evaluation e = {.options = options, .report = *out};
+    e.text =
+        (hone_text){.plain = options->plain, .on_line = options->on_line, .user = options->user};
+    double begin = hone_clock_seconds();
+    hone_status status = prepare(options, *out, err);
+    if (status == HONE_OK) {
+        hone_text_start(&e.text, *out);
+        if ((*out)->micro_wanted) status = run_micro(&e, err);
+        if (status == HONE_OK && (*out)->macro_wanted) status = run_macro(&e, err);
+    }
+    if (status == HONE_ERR_INTERRUPTED) (*out)->interrupted = true;
+    (*out)->seconds = hone_clock_seconds() - begin;
+    if (status == HONE_OK || status == HONE_ERR_INTERRUPTED)
+        hone_text_final(&e.text, *out);
+    else
+        hone_eval_report_free(out);
+    return status;
+}
