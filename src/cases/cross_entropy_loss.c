@@ -83,7 +83,8 @@ static hone_case_bounds bounds(const hone_case_run *run, size_t tensor) {
         return (hone_case_bounds){3e-7 * m, 1e-6, 1e-6,
                                   "float32 logits of this size, a float32 sum", 1};
     if (run->shape.compute == HONE_F32)
-        return (hone_case_bounds){1e-6 * m, 2e-6 + 4e-7 * m, 1e-6 * m, why, 0};
+        return (hone_case_bounds){1e-6 * m, 2e-6 + 4e-7 * m, 1e-6 * m, why,
+                                  (double)run->loss_scale};
     return (hone_case_bounds){1e-2, 4e-3 + 4e-7 * m, 4e-3 + 4e-7 * m,
                               "one rounding of the gradient to bfloat16 (2^-8)", 0};
 }

@@ -44,6 +44,10 @@ void hone_case_declare_linear(hone_case_run *run, size_t first, hone_case_linear
 /* Points run->linear[which] at them. */
 void hone_case_bind_linear(hone_case_run *run, size_t first, int which);
 
+/* The size that a gradient among them has for x and dy of these sizes; 0 for other tensors. */
+double hone_case_linear_size(const hone_case_run *run, size_t first, size_t tensor, double x,
+                             double dy);
+
 /* The same for the oracle, and where its gradients go. */
 hone_ref_linear hone_case_ref_linear(const hone_case_run *run, size_t first);
 hone_ref_linear_gradients hone_case_ref_gradients(const hone_case_run *run, size_t first);

@@ -1,6 +1,8 @@
 /* cases: lora_linear, y = x W^T + bias + scale (x A^T) B^T over dense and quantized weights. */
 #include "cases/internal.h"
 
+#include <math.h>
+
 enum { LAYER, X = LAYER + LINEAR_SLOTS, Y, DY, DX };
 
 static const hone_case_shape shapes[] = {
@@ -78,13 +80,16 @@ static bool oracle(hone_case_run *run) {
 }
 
 static hone_case_bounds bounds(const hone_case_run *run, size_t tensor) {
-    (void)tensor;
+    double x = run->shape.magnitude, floor = hone_case_linear_size(run, LAYER, tensor, x, 1);
+    if (tensor == Y) floor = x;
+    if (tensor == DX) floor = sqrt((double)run->shape.out / (double)run->shape.in);
     if (run->shape.compute == HONE_F32) {
         return (hone_case_bounds){1e-5, 2e-6, 2e-6,
-                                  "float32 sums of `in`, `out` or `rows` products", 0};
+                                  "float32 sums of `in`, `out` or `rows` products", floor};
     }
-    return (hone_case_bounds){
-        3e-2, 1e-2, 8e-3, "A, B, x A^T, dy B and results are rounded to bfloat16 (2^-8 each)", 0};
+    return (hone_case_bounds){4e-2, 1e-2, 8e-3,
+                              "A, B, x A^T, dy B and results are rounded to bfloat16 (2^-8 each)",
+                              floor};
 }
 
 static void work(const hone_case_shape *s, hone_case_pass pass, double *flops, double *bytes) {

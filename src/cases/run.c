@@ -194,6 +194,18 @@ void hone_case_bind_linear(hone_case_run *run, size_t first, int which) {
                                        .dbias = hone_case_data(run, first + LINEAR_DBIAS)};
 }
 
+double hone_case_linear_size(const hone_case_run *run, size_t first, size_t tensor, double x,
+                             double dy) {
+    const hone_case_tensor *w = &run->tensor[first + LINEAR_W];
+    double sum = x * dy * sqrt((double)hone_case_rows(&run->shape));
+    if (tensor == first + LINEAR_DW) return sum;
+    if (tensor == first + LINEAR_DBIAS) return sum / x;
+    if (tensor == first + LINEAR_DB) return (double)LORA_SCALE * sum;
+    if (tensor == first + LINEAR_DA)
+        return (double)LORA_SCALE * sum * sqrt((double)w->rows / (double)run->shape.rank);
+    return 0;
+}
+
 hone_ref_linear hone_case_ref_linear(const hone_case_run *run, size_t first) {
     const hone_case_tensor *t = run->tensor + first;
     if (run->shape.compute == HONE_BF16) { /* weights take part in the product as bfloat16 */

@@ -1,0 +1,149 @@
+/* What the evaluation does with a run: plan, several runs with different contents, passes in a team, comparison of the
+ * sets with each other at a shape that the oracle would take long for. */
+#include "support.h"
+
+#include "base/cpu.h"
+#include "cases/cases.h"
+
+typedef struct job {
+    const hone_case_run *run;
+    const hone_kernels *kernels;
+    hone_arena arena;
+    size_t peak;
+} job;
+
+static void passes(hone_team team, void *argument) {
+    job *j = argument;
+    hone_ctx ctx = {
+        .team = team, .kernels = j->kernels, .compute = j->run->shape.compute, .arena = j->arena};
+    hone_saved saved = {0};
+    hone_case_run_pass(j->run, HONE_CASE_FORWARD, &ctx, &saved);
+    if (j->run->kind->backward) hone_case_run_pass(j->run, HONE_CASE_BACKWARD, &ctx, &saved);
+    if (team.rank == 0) j->peak = ctx.arena.peak;
+}
+
+static void run_once(const hone_case_run *run, const hone_kernels *kernels, int threads) {
+    hone_error err;
+    hone_case_memory memory = hone_case_plan(run, kernels, threads);
+    job j = {.run = run, .kernels = kernels};
+    assert_ok(hone_arena_open(&j.arena, memory.arena + 1, false, &err), err);
+    hone_parallel(threads, passes, &j);
+    assert_int_equal(j.peak, memory.arena);
+    hone_arena_close(&j.arena);
+}
+
+static void compare_sets(const hone_case *kind, const hone_case_shape *shape) {
+    hone_case_run naive, fused, other;
+    hone_kernels kernels;
+    hone_error err;
+    hone_kernels_select(hone_cpu_detect(), &kernels);
+    assert_ok(hone_case_open(kind, shape, &hone_ops_naive, 1, false, &naive, &err), err);
+    assert_ok(hone_case_open(kind, shape, &hone_ops_fused, 1, false, &fused, &err), err);
+    assert_ok(hone_case_open(kind, shape, &hone_ops_fused, 2, false, &other, &err), err);
+    run_once(&naive, &kernels, 2);
+    run_once(&fused, &kernels, 2);
+    run_once(&other, &kernels, 2);
+    hone_case_reset(&fused);
+    run_once(&fused, &kernels, 1);
+    assert_ok(hone_case_expect(&fused, &naive, &err), err);
+    assert_ok(hone_case_expect(&other, &naive, &err), err);
+    for (hone_case_pass pass = HONE_CASE_FORWARD; pass <= HONE_CASE_BACKWARD; pass++) {
+        hone_case_report report;
+        hone_case_compare(&fused, pass, 2, &report);
+        if (!report.passed) fail_msg("%s: %s", kind->name, report.message);
+        assert_true(!kind->pass[pass] || report.tensor);
+        hone_case_compare(&other, pass, 2, &report);
+        assert_true(!kind->pass[pass] || !report.passed);
+    }
+    hone_case_close(&naive);
+    hone_case_close(&fused);
+    hone_case_close(&other);
+}
+
+static void test_sets_agree(void **state) {
+    (void)state;
+    const hone_case *kind;
+    for (size_t i = 0; (kind = hone_case_at(i)); i++) {
+        hone_case_shape shapes[4];
+        assert_int_equal(hone_case_bench_shapes(kind, NULL, shapes, 4), 3);
+        compare_sets(kind, &shapes[0]);
+        shapes[0].compute = HONE_BF16;
+        if (kind->linear) shapes[0].weight = HONE_Q4_1;
+        compare_sets(kind, &shapes[0]);
+    }
+}
+
+/* The shapes of the evaluation's table, and the model's as it gives them. */
+static void test_shapes(void **state) {
+    (void)state;
+    const hone_case_shape model = {.batch = 4,
+                                   .seq = 256,
+                                   .hidden = 576,
+                                   .vocab = 49152,
+                                   .heads = 9,
+                                   .kv_heads = 3,
+                                   .head_dim = 64,
+                                   .ffn = 1536,
+                                   .rank = 8};
+    hone_case_shape s[4];
+    assert_int_equal(hone_case_bench_shapes(hone_case_find("attention_with_rope"), &model, s, 4),
+                     4);
+    assert_true(s[2].batch == 2 && s[2].seq == 256 && s[2].heads == 12 && s[2].kv_heads == 6 &&
+                s[2].head_dim == 64);
+    assert_true(s[3].batch == 4 && s[3].heads == 9 && s[3].kv_heads == 3);
+    assert_int_equal(hone_case_bench_shapes(hone_case_find("swiglu_activation"), &model, s, 4), 4);
+    assert_true(s[1].batch == 8 && s[1].seq == 128 && s[1].hidden == 512 && s[1].ffn == 2048 &&
+                s[1].rank == 8);
+    assert_int_equal(hone_case_bench_shapes(hone_case_find("cross_entropy_loss"), &model, s, 2), 2);
+    assert_true(s[1].vocab == 2000 && s[1].hidden == 0);
+    assert_null(hone_case_find("softmax"));
+    assert_null(hone_case_at(7));
+}
+
+/* Forward of fused rms_norm: y, the copy and rstd; of naive cross-entropy: at least the probabilities. */
+static void test_memory(void **state) {
+    (void)state;
+    hone_kernels kernels;
+    hone_case_run run;
+    hone_error err;
+    hone_kernels_select(0, &kernels);
+    hone_case_shape shape = {.batch = 2, .seq = 64, .hidden = 128, .compute = HONE_BF16};
+    assert_ok(
+        hone_case_open(hone_case_find("rms_norm"), &shape, &hone_ops_fused, 1, false, &run, &err),
+        err);
+    hone_case_memory memory = hone_case_plan(&run, &kernels, 1);
+    assert_int_equal(memory.outputs[HONE_CASE_FORWARD], 128 * 128 * 2);
+    assert_int_equal(memory.peak[HONE_CASE_FORWARD], 128 * 128 * 2 + 128 * 128 * 2 + 128 * 4);
+    hone_case_close(&run);
+    hone_case_shape logits = {.batch = 2, .seq = 64, .vocab = 256, .in_place = true};
+    assert_ok(hone_case_open(hone_case_find("cross_entropy_loss"), &logits, &hone_ops_naive, 1,
+                             false, &run, &err),
+              err);
+    memory = hone_case_plan(&run, &kernels, 1);
+    assert_int_equal(memory.outputs[HONE_CASE_BACKWARD], 0);
+    assert_true(memory.peak[HONE_CASE_FORWARD] >= 128 * 256 * 4);
+    hone_case_close(&run);
+}
+
+/* A shape that cannot be is refused in words. */
+static void test_refusal(void **state) {
+    (void)state;
+    hone_case_run run;
+    hone_error err;
+    hone_case_shape odd = {.batch = 1, .seq = 2, .in = 33, .out = 8, .weight = HONE_Q4_1};
+    assert_int_equal(
+        hone_case_open(hone_case_find("lora_linear"), &odd, &hone_ops_fused, 1, true, &run, &err),
+        HONE_ERR_USAGE);
+    assert_non_null(strstr(err.message, "weight"));
+    hone_case_close(&run);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sets_agree),
+        cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_refusal),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
