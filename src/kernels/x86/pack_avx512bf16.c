@@ -1,0 +1,440 @@
+/* kernels/x86/pack_avx512bf16: bfloat16 panels from weights of any type, unpacked on the way. Layer
+ * kernels.
+ *
+ * Where a column of B is a row of w, 16 rows are transposed while they are still codes, four to a
+ * word, so that a vector holds one depth of 16 columns and a scale is a vector too. Where it is not, a
+ * block of a row has one scale: its 16 possible values are computed once and looked up.
+ * What does not come in whole blocks (and float16) is left to the generic kernel.
+ */
+#include "base/size.h"
+#include "kernels/variants.h"
+#include <assert.h>
+#include <immintrin.h>
+
+enum {
+    BLOCK = 32,       /* elements of a quantized block */
+    STEP = 32,        /* depths or columns at a time */
+    PANEL_STEP = 1024 /* bytes of a panel for one step of depth */
+};
+
+#define INLINE static inline __attribute__((always_inline))
+
+static const uint16_t interleaved[32] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                         21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
+                                         11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+
+/* What stays in registers over a whole call. */
+typedef struct constants {
+    __m512i interleave; /* words 0, 16, 1, 17, ... */
+    __m512 iota;
+} constants;
+
+INLINE constants make_constants(void) {
+    return (constants){_mm512_loadu_si512(interleaved),
+                       _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)};
+}
+
+INLINE __m512i pair_words(const constants *c, __m512 even, __m512 odd) {
+    return _mm512_permutexvar_epi16(c->interleave, (__m512i)_mm512_cvtne2ps_pbh(odd, even));
+}
+
+INLINE size_t panel_bytes(size_t k) { return HONE_CEIL_DIV(k, STEP) * PANEL_STEP; }
+
+/* Turns x[i] = (row i, row 4+i, row 8+i, row 12+i), four words of each, into x[j] = word j of rows 0-15. */
+INLINE void transpose_quads(__m512i x[4]) {
+    __m512i a = _mm512_unpacklo_epi32(x[0], x[1]), b = _mm512_unpackhi_epi32(x[0], x[1]);
+    __m512i c = _mm512_unpacklo_epi32(x[2], x[3]), d = _mm512_unpackhi_epi32(x[2], x[3]);
+    x[0] = _mm512_unpacklo_epi64(a, c);
+    x[1] = _mm512_unpackhi_epi64(a, c);
+    x[2] = _mm512_unpacklo_epi64(b, d);
+    x[3] = _mm512_unpackhi_epi64(b, d);
+}
+
+/* Four words of each of 16 rows, transposed. */
+INLINE void load_quads(const uint8_t *p, size_t stride, __m512i x[4]) {
+    for (size_t i = 0; i < 4; i++, p += stride) {
+        __m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)p));
+        v = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(p + 4 * stride)), 1);
+        v = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(p + 8 * stride)), 2);
+        x[i] = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(p + 12 * stride)), 3);
+    }
+    transpose_quads(x);
+}
+
+/* ---- scales: value = d * code + m ---------------------------------------------------------------- */
+
+INLINE __m512 halves_to_f32(__m512i words) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(words)); }
+
+static float affine_value(const void *values, hone_dtype dtype, size_t index) {
+    const uint8_t *at = (const uint8_t *)values + index * (dtype == HONE_F32 ? 4 : 2);
+    uint16_t half;
+    float f;
+    memcpy(&half, at, sizeof half);
+    if (dtype == HONE_BF16) return hone_bf16_to_f32(half);
+    if (dtype == HONE_F16) return _cvtsh_ss(half);
+    memcpy(&f, at, sizeof f);
+    return f;
+}
+
+/* d and m of `count` <= 16 blocks: block `block` of rows row, row+1, ... when `down`, else consecutive blocks
+ * of one row. Codes of Q8_0 are taken with 128 added. */
+INLINE void load_scales(hone_dtype dtype, const hone_matrix *w, size_t row, size_t block,
+                        size_t count, bool down, __m512 *d, __m512 *m) {
+    if (dtype == HONE_AFFINE4) {
+        float ds[16] = {0}, ms[16] = {0};
+        size_t per_row = w->cols / (size_t)w->group;
+        for (size_t i = 0; i < count; i++) {
+            size_t at = (down ? row + i : row) * per_row +
+                        (down ? block : block + i) * BLOCK / (size_t)w->group;
+            ds[i] = affine_value(w->scales, w->affine_dtype, at);
+            ms[i] = affine_value(w->biases, w->affine_dtype, at);
+        }
+        *d = _mm512_loadu_ps(ds);
+        *m = _mm512_loadu_ps(ms);
+        return;
+    }
+    size_t bytes = hone_dtype_block_bytes(dtype);
+    const uint8_t *p = (const uint8_t *)w->data + row * w->row_bytes + block * bytes;
+    __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m512i at = _mm512_mullo_epi32(lane, _mm512_set1_epi32((int)(down ? w->row_bytes : bytes)));
+    __mmask16 valid = (__mmask16)((1u << count) - 1);
+    __m512i head = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), valid, at, p, 1);
+    *d = halves_to_f32(head);
+    if (dtype == HONE_Q4_1)
+        *m = halves_to_f32(_mm512_srli_epi32(head, 16));
+    else
+        *m = _mm512_mul_ps(*d, _mm512_set1_ps(dtype == HONE_Q4_0 ? -8.0f : -128.0f));
+}
+
+/* ---- a column of B is a row of w: quantized ------------------------------------------------------- */
+
+INLINE __m512 decode_nibble(const constants *c, __m512i codes, unsigned shift, __m512 d, __m512 m) {
+    /* The permutation looks at the lowest four bits alone. */
+    __m512 code = _mm512_permutexvar_ps(_mm512_srli_epi32(codes, shift), c->iota);
+    return _mm512_fmadd_ps(code, d, m);
+}
+
+INLINE void store_nibbles(const constants *c, __m512i codes, unsigned even, unsigned odd, __m512 d,
+                          __m512 m, char *dst) {
+    _mm512_store_si512(dst, pair_words(c, decode_nibble(c, codes, even, d, m),
+                                       decode_nibble(c, codes, odd, d, m)));
+}
+
+/* 32 depths of 16 columns from 4-bit codes at p. */
+INLINE void unpack_nibbles(const constants *c, bool affine, const uint8_t *p, size_t stride,
+                           __m512 d, __m512 m, char *dst) {
+    __m512i x[4];
+    load_quads(p, stride, x);
+#pragma GCC unroll 4
+    for (int q = 0; q < 4; q++) {
+        if (affine) {
+            store_nibbles(c, x[q], 0, 4, d, m, dst + (4 * q) * 64);
+            store_nibbles(c, x[q], 8, 12, d, m, dst + (4 * q + 1) * 64);
+            store_nibbles(c, x[q], 16, 20, d, m, dst + (4 * q + 2) * 64);
+            store_nibbles(c, x[q], 24, 28, d, m, dst + (4 * q + 3) * 64);
+        } else {
+            store_nibbles(c, x[q], 0, 8, d, m, dst + (2 * q) * 64);
+            store_nibbles(c, x[q], 16, 24, d, m, dst + (2 * q + 1) * 64);
+            store_nibbles(c, x[q], 4, 12, d, m, dst + (8 + 2 * q) * 64);
+            store_nibbles(c, x[q], 20, 28, d, m, dst + (9 + 2 * q) * 64);
+        }
+    }
+}
+
+INLINE __m512 decode_byte(__m512i codes, int byte, __m512 d, __m512 m) {
+    const int pattern = (int)0x80808000 | byte; /* that byte of each word, zero above */
+    const __m512i in_lane = _mm512_set4_epi32(pattern + 12, pattern + 8, pattern + 4, pattern);
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_shuffle_epi8(codes, in_lane)), d, m);
+}
+
+/* The same from 8-bit codes. */
+INLINE void unpack_bytes(const constants *c, const uint8_t *p, size_t stride, __m512 d, __m512 m,
+                         char *dst) {
+    for (int half = 0; half < 2; half++, p += 16, dst += PANEL_STEP / 2) {
+        __m512i x[4];
+        load_quads(p, stride, x);
+#pragma GCC unroll 4
+        for (int q = 0; q < 4; q++) {
+            __m512i codes = _mm512_xor_si512(x[q], _mm512_set1_epi8((char)0x80));
+            for (int pair = 0; pair < 2; pair++) {
+                __m512 even = decode_byte(codes, 2 * pair, d, m);
+                __m512 odd = decode_byte(codes, 2 * pair + 1, d, m);
+                _mm512_store_si512(dst + (2 * q + pair) * 64, pair_words(c, even, odd));
+            }
+        }
+    }
+}
+
+INLINE void pack_rows_quantized(hone_dtype dtype, const hone_matrix *w, size_t n0, size_t panels,
+                                size_t k0, size_t k, char *dst) {
+    const constants c = make_constants();
+    const size_t bytes = dtype == HONE_AFFINE4 ? 16 : hone_dtype_block_bytes(dtype);
+    const size_t head = dtype == HONE_AFFINE4 ? 0 : dtype == HONE_Q4_1 ? 4 : 2;
+    for (size_t p = 0; p < panels; p++) {
+        size_t row = n0 + p * HONE_PANEL;
+        const uint8_t *data = (const uint8_t *)w->data + row * w->row_bytes;
+        for (size_t block = k0 / BLOCK; block < (k0 + k) / BLOCK; block++, dst += PANEL_STEP) {
+            __m512 d, m;
+            load_scales(dtype, w, row, block, HONE_PANEL, true, &d, &m);
+            const uint8_t *codes = data + block * bytes + head;
+            if (dtype == HONE_Q8_0)
+                unpack_bytes(&c, codes, w->row_bytes, d, m, dst);
+            else
+                unpack_nibbles(&c, dtype == HONE_AFFINE4, codes, w->row_bytes, d, m, dst);
+        }
+    }
+}
+
+/* ---- a column of B is a row of w: float32 and bfloat16 --------------------------------------------- */
+
+/* 32 depths of 16 columns from a square of words [16][16]. */
+INLINE void store_square(const uint8_t *square, size_t stride, char *dst) {
+#pragma GCC unroll 4
+    for (size_t q = 0; q < 4; q++, square += 16, dst += 4 * 64) {
+        __m512i x[4];
+        load_quads(square, stride, x);
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; j++) _mm512_store_si512(dst + j * 64, x[j]);
+    }
+}
+
+/* Up to 32 elements of a row as words, zero past the end. */
+INLINE __m512i row_words(hone_dtype dtype, const uint8_t *row, size_t at, size_t count,
+                         __m512 scale) {
+    __mmask32 valid = count >= STEP ? 0xffffffffu : (1u << count) - 1;
+    if (dtype == HONE_BF16) return _mm512_maskz_loadu_epi16(valid, row + at * 2);
+    __m512 low = _mm512_maskz_loadu_ps((__mmask16)valid, row + at * 4);
+    __m512 high = _mm512_setzero_ps();
+    if (valid >> 16 != 0)
+        high = _mm512_maskz_loadu_ps((__mmask16)(valid >> 16), row + (at + 16) * 4);
+    return (__m512i)_mm512_cvtne2ps_pbh(_mm512_mul_ps(high, scale), _mm512_mul_ps(low, scale));
+}
+
+INLINE void pack_rows_dense(hone_dtype dtype, const hone_matrix *w, size_t n0, size_t n, size_t k0,
+                            size_t k, float scale, char *dst) {
+    const __m512 factor = _mm512_set1_ps(scale);
+    _Alignas(64) uint8_t square[HONE_PANEL][64];
+    for (size_t first = 0; first < n; first += HONE_PANEL) {
+        size_t rows = HONE_MIN(n - first, (size_t)HONE_PANEL);
+        const uint8_t *data = (const uint8_t *)w->data + (n0 + first) * w->row_bytes;
+        for (size_t i = 0; i < k; i += STEP, dst += PANEL_STEP) {
+            if (dtype == HONE_BF16 && rows == HONE_PANEL && k - i >= STEP) {
+                store_square(data + (k0 + i) * 2, w->row_bytes, dst);
+                continue;
+            }
+            for (size_t r = 0; r < HONE_PANEL; r++) {
+                __m512i words = _mm512_setzero_si512();
+                if (r < rows)
+                    words = row_words(dtype, data + r * w->row_bytes, k0 + i, k - i, factor);
+                _mm512_store_si512(square[r], words);
+            }
+            store_square(square[0], 64, dst);
+        }
+    }
+}
+
+/* ---- a column of B is a column of w ---------------------------------------------------------------- */
+
+/* Two consecutive rows of w; `odd` is absent behind the last one. */
+typedef struct row_pair {
+    const uint8_t *even, *odd;
+} row_pair;
+
+/* One row of both panels: 32 columns of two rows. */
+INLINE void columns_bf16(row_pair rows, size_t at, size_t count, __m512i out[2]) {
+    __mmask32 valid = count >= STEP ? 0xffffffffu : (1u << count) - 1;
+    __m512i even = _mm512_maskz_loadu_epi16(valid, rows.even + at * 2),
+            odd = _mm512_setzero_si512();
+    if (rows.odd != NULL) odd = _mm512_maskz_loadu_epi16(valid, rows.odd + at * 2);
+    __m512i low = _mm512_unpacklo_epi16(even, odd), high = _mm512_unpackhi_epi16(even, odd);
+    out[0] = _mm512_permutex2var_epi64(low, _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), high);
+    out[1] = _mm512_permutex2var_epi64(low, _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15), high);
+}
+
+INLINE void columns_f32(const constants *c, row_pair rows, size_t at, size_t count, __m512 scale,
+                        __m512i out[2]) {
+    uint32_t valid = count >= STEP ? 0xffffffffu : (1u << count) - 1;
+    for (size_t half = 0; half < 2; half++, at += HONE_PANEL, valid >>= 16) {
+        if (valid == 0) break;
+        __m512 even = _mm512_maskz_loadu_ps((__mmask16)valid, rows.even + at * 4);
+        __m512 odd = _mm512_setzero_ps();
+        if (rows.odd != NULL) odd = _mm512_maskz_loadu_ps((__mmask16)valid, rows.odd + at * 4);
+        out[half] = pair_words(c, _mm512_mul_ps(even, scale), _mm512_mul_ps(odd, scale));
+    }
+}
+
+INLINE void pack_columns_dense(hone_dtype dtype, const hone_matrix *w, size_t n0, size_t n,
+                               size_t k0, size_t k, float scale, char *dst) {
+    const constants c = make_constants();
+    const __m512 factor = _mm512_set1_ps(scale);
+    const size_t panel = panel_bytes(k);
+    for (size_t pair = 0; pair < HONE_CEIL_DIV(k, STEP) * (STEP / 2); pair++) {
+        const size_t row = 2 * pair;
+        const uint8_t *data = (const uint8_t *)w->data + (k0 + HONE_MIN(row, k - 1)) * w->row_bytes;
+        row_pair rows = {data, row + 1 < k ? data + w->row_bytes : NULL};
+        char *to = dst + pair * 64;
+        for (size_t j = 0; j < n; j += STEP, to += 2 * panel) {
+            __m512i out[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+            if (row < k && dtype == HONE_BF16)
+                columns_bf16(rows, n0 + j, n - j, out);
+            else if (row < k)
+                columns_f32(&c, rows, n0 + j, n - j, factor, out);
+            _mm512_store_si512(to, out[0]);
+            if (n - j > HONE_PANEL) _mm512_store_si512(to + panel, out[1]);
+        }
+    }
+}
+
+/* The 16 values of a code in each of two rows' blocks, as 32 words. */
+INLINE __m512i value_table(const constants *c, const float *d, const float *m, size_t i) {
+    __m512 even = _mm512_fmadd_ps(c->iota, _mm512_set1_ps(d[i]), _mm512_set1_ps(m[i]));
+    __m512 odd = _mm512_fmadd_ps(c->iota, _mm512_set1_ps(d[16 + i]), _mm512_set1_ps(m[16 + i]));
+    return (__m512i)_mm512_cvtne2ps_pbh(odd, even);
+}
+
+INLINE __m512i widen_bytes(const uint8_t *p) {
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+}
+
+/* 32 columns of two rows from their 4-bit codes. */
+INLINE void columns_nibbles(const constants *c, bool affine, row_pair rows, __m512i table,
+                            __m512i out[2]) {
+    const __m512i nibble = _mm512_set1_epi32(0x000f000f), second = _mm512_set1_epi32(0x00100000);
+    __m512i bytes =
+        _mm512_or_si512(widen_bytes(rows.even), _mm512_slli_epi32(widen_bytes(rows.odd), 16));
+    /* (codes & nibble) | second: the odd row's values are in the table's upper half */
+    __m512i low = _mm512_ternarylogic_epi32(bytes, nibble, second, 0xea);
+    __m512i high = _mm512_ternarylogic_epi32(_mm512_srli_epi32(bytes, 4), nibble, second, 0xea);
+    low = _mm512_permutexvar_epi16(low, table);
+    high = _mm512_permutexvar_epi16(high, table);
+    out[0] = low;
+    out[1] = high;
+    if (affine) { /* low and high nibbles alternate along the row */
+        const __m512i first =
+            _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+        out[0] = _mm512_permutex2var_epi32(low, first, high);
+        out[1] =
+            _mm512_permutex2var_epi32(low, _mm512_add_epi32(first, _mm512_set1_epi32(8)), high);
+    }
+    (void)c;
+}
+
+/* The same from 8-bit codes. */
+INLINE void columns_bytes(const constants *c, row_pair rows, const float *d, size_t i,
+                          __m512i out[2]) {
+    for (int half = 0; half < 2; half++) {
+        __m512i even =
+            _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(rows.even + 16 * half)));
+        __m512i odd =
+            _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(rows.odd + 16 * half)));
+        out[half] = pair_words(c, _mm512_mul_ps(_mm512_cvtepi32_ps(even), _mm512_set1_ps(d[i])),
+                               _mm512_mul_ps(_mm512_cvtepi32_ps(odd), _mm512_set1_ps(d[16 + i])));
+    }
+}
+
+/* `n` columns, whole blocks, of `k` rows, pairs: quantized. */
+INLINE void pack_columns_quantized(hone_dtype dtype, const hone_matrix *w, size_t n0, size_t n,
+                                   size_t k0, size_t k, char *dst) {
+    const constants c = make_constants();
+    const size_t bytes = dtype == HONE_AFFINE4 ? 16 : hone_dtype_block_bytes(dtype);
+    const size_t head = dtype == HONE_AFFINE4 ? 0 : dtype == HONE_Q4_1 ? 4 : 2;
+    const size_t panel = panel_bytes(k);
+    for (size_t pair = 0; pair < k / 2; pair++) {
+        const size_t row = k0 + 2 * pair;
+        const uint8_t *data = (const uint8_t *)w->data + row * w->row_bytes + head;
+        char *to = dst + pair * 64;
+        for (size_t block = 0; block < n / BLOCK; block += 16) {
+            float d[32], m[32]; /* of 16 blocks of both rows */
+            size_t count = HONE_MIN(n / BLOCK - block, (size_t)16);
+            for (size_t r = 0; r < 2; r++) {
+                __m512 ds, ms;
+                load_scales(dtype, w, row + r, n0 / BLOCK + block, count, false, &ds, &ms);
+                _mm512_storeu_ps(d + 16 * r, ds);
+                _mm512_storeu_ps(m + 16 * r, ms);
+            }
+            for (size_t i = 0; i < count; i++, to += 2 * panel) {
+                const uint8_t *even = data + (n0 / BLOCK + block + i) * bytes;
+                row_pair rows = {even, even + w->row_bytes};
+                __m512i out[2];
+                if (dtype == HONE_Q8_0)
+                    columns_bytes(&c, rows, d, i, out);
+                else
+                    columns_nibbles(&c, dtype == HONE_AFFINE4, rows, value_table(&c, d, m, i), out);
+                _mm512_store_si512(to, out[0]);
+                _mm512_store_si512(to + panel, out[1]);
+            }
+        }
+    }
+}
+
+/* ---- the kernel ------------------------------------------------------------------------------------ */
+
+static void pack_rows_any(const hone_matrix *w, size_t n0, size_t panels, size_t k0, size_t k,
+                          char *dst) {
+    switch (w->dtype) {
+    case HONE_Q4_0:
+        pack_rows_quantized(HONE_Q4_0, w, n0, panels, k0, k, dst);
+        break;
+    case HONE_Q4_1:
+        pack_rows_quantized(HONE_Q4_1, w, n0, panels, k0, k, dst);
+        break;
+    case HONE_Q8_0:
+        pack_rows_quantized(HONE_Q8_0, w, n0, panels, k0, k, dst);
+        break;
+    default:
+        pack_rows_quantized(HONE_AFFINE4, w, n0, panels, k0, k, dst);
+        break;
+    }
+}
+
+static void pack_columns_any(const hone_matrix *w, size_t n0, size_t n, size_t k0, size_t k,
+                             char *dst) {
+    switch (w->dtype) {
+    case HONE_Q4_0:
+        pack_columns_quantized(HONE_Q4_0, w, n0, n, k0, k, dst);
+        break;
+    case HONE_Q4_1:
+        pack_columns_quantized(HONE_Q4_1, w, n0, n, k0, k, dst);
+        break;
+    case HONE_Q8_0:
+        pack_columns_quantized(HONE_Q8_0, w, n0, n, k0, k, dst);
+        break;
+    default:
+        pack_columns_quantized(HONE_AFFINE4, w, n0, n, k0, k, dst);
+        break;
+    }
+}
+
+static void pack_dense(const hone_matrix *w, bool by_rows, size_t n0, size_t n, size_t k0, size_t k,
+                       float scale, char *dst) {
+    if (by_rows && w->dtype == HONE_BF16)
+        pack_rows_dense(HONE_BF16, w, n0, n, k0, k, scale, dst);
+    else if (by_rows)
+        pack_rows_dense(HONE_F32, w, n0, n, k0, k, scale, dst);
+    else if (w->dtype == HONE_BF16)
+        pack_columns_dense(HONE_BF16, w, n0, n, k0, k, scale, dst);
+    else
+        pack_columns_dense(HONE_F32, w, n0, n, k0, k, scale, dst);
+}
+
+void hone_pack_bf16_avx512bf16(const hone_matrix *w, bool by_rows, size_t n0, size_t n, size_t k0,
+                               size_t k, float scale, void *dst) {
+    size_t whole = 0; /* columns of B that are done here */
+    if (w->dtype == HONE_F32 || (w->dtype == HONE_BF16 && scale == 1.0f)) {
+        pack_dense(w, by_rows, n0, n, k0, k, scale, dst);
+        return;
+    }
+    bool blocks = hone_dtype_block(w->dtype) > 1 && scale == 1.0f && k % STEP == 0 &&
+                  w->row_bytes < (size_t)1 << 26;
+    if (blocks && by_rows && k0 % BLOCK == 0) {
+        whole = n / HONE_PANEL * HONE_PANEL;
+        pack_rows_any(w, n0, whole / HONE_PANEL, k0, k, dst);
+    } else if (blocks && !by_rows && n0 % BLOCK == 0) {
+        whole = n / BLOCK * BLOCK;
+        pack_columns_any(w, n0, whole, k0, k, dst);
+    }
+    if (whole < n) {
+        hone_pack_bf16_avx512(w, by_rows, n0 + whole, n - whole, k0, k, scale,
+                              (char *)dst + whole / HONE_PANEL * panel_bytes(k));
+    }
+}
