@@ -20,7 +20,8 @@ void hone_segments_zero_gaps(hone_ctx *ctx, const hone_attention_args *args, boo
 /* The thread that does the piece of work that starts after `before` of `total` units: pieces of unlike size, in
  * order, each thread about the same amount. */
 static inline bool hone_segments_mine(const hone_ctx *ctx, size_t before, size_t total) {
-    return (int)((double)before / (double)total * ctx->team.size) == ctx->team.rank;
+    int owner = total > 0 ? (int)((double)before / (double)total * ctx->team.size) : 0;
+    return owner == ctx->team.rank;
 }
 
 #endif

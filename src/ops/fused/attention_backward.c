@@ -2,8 +2,11 @@
  *
  * With P = softmax(scale q k^T) and dP = dO V^T:  dS = P * (dP - rowsum(dO * O)) * scale,
  *   dQ = dS K,  dK = dS^T Q,  dV = P^T dO,  then q's and k's gradients are rotated back.
- * A work item is one query head of one segment. It owns a float32 partial of dK and dV, so that items never meet;
- * the partials of the heads that share a kv head are summed in the order of the heads.
+ *
+ * A work item is a run of query tiles of one kv head of one segment, the query heads of its group together: their
+ * rows are stacked, which sums the group inside the products. Each item has float32 partials of its own, so that
+ * items never meet; they are summed in order afterwards. The partials are those of dK^T and dV^T: there P and dS are
+ * the packed operand, and packing pairs of rows costs half of what turning the tile around would.
  */
 #include "ops/fused/attention.h"
 
@@ -15,31 +18,96 @@ enum { LSE };
 
 #define KV_TILE HONE_ATTENTION_KV_TILE
 #define LD HONE_ATTENTION_LD
-#define Q_TILE 64
+#define STACK 4           /* query heads whose rows are stacked, at most */
+#define STACK_ROWS 128    /* rows of a stacked tile, at most */
+#define CHUNK_QUERIES 256 /* a segment has an item for every so many queries, */
+#define MOST_CHUNKS 4     /* at most so many: each costs partials of its own */
 #define SUM_ROWS 64
+
+/* The query rows [q, q_end) of one kv head of one segment, and its partials. */
+typedef struct backward_item {
+    const hone_segment *segment;
+    size_t kv_head, q, q_end; /* counted from q_begin, whole tiles */
+    size_t start;             /* the segment's first packed row */
+    size_t keys, ld;          /* keys that any of the rows sees; elements from row to row of the partials */
+    size_t offset;            /* in the partials */
+    size_t cost;
+    bool last; /* of its kv head and segment */
+} backward_item;
 
 typedef struct backward_job {
     hone_ctx *ctx;
     const hone_attention_args *args;
     const float *lse;
+    size_t stack, tile;                                   /* heads stacked; query rows of a tile, of each head */
     hone_attention_panels k_columns, v_columns, k_depths; /* B of q k^T, of dO V^T, of dS K */
-    float *dk, *dv;                                       /* [heads][kv_rows][head_dim] partials */
+    float *dk, *dv;                                       /* each item's [head_dim, ld] */
     /* one thread's */
-    float *scores, *dp;              /* [Q_TILE, LD] */
-    void *p, *ds, *p_turned, *ds_turned; /* [Q_TILE, LD] and [KV_TILE, Q_TILE], compute type */
-    void *q_panels, *do_panels;      /* B of dS^T q and of P^T dO */
-    float *dq;                       /* [Q_TILE, head_dim] */
-    float delta[Q_TILE];
-    size_t valid[Q_TILE];
+    float *scores, *dp;     /* [STACK_ROWS, LD] */
+    void *p, *ds;           /* [STACK_ROWS, LD], compute type */
+    void *panels;           /* P or dS as B of dO^T P and q^T dS */
+    void *q_turned, *do_turned; /* [head_dim, LD_TURNED], compute type */
+    float *dq;              /* [STACK_ROWS, head_dim] */
+    float delta[STACK_ROWS], tile_lse[STACK_ROWS];
+    size_t valid[STACK_ROWS];
 } backward_job;
 
-/* One tile of query rows of one head. */
+#define LD_TURNED (STACK_ROWS + 32)
+
+/* A tile of query rows of `heads` stacked heads: row r of head h is row h*rows + r. */
 typedef struct backward_tile {
-    const hone_segment *segment;
-    size_t head, kv_head, q, rows; /* first row counted from q_begin, rows <= Q_TILE */
-    size_t start;                  /* the segment's first packed row */
-    size_t offset;                 /* of the tile in q, o and their gradients, elements */
+    const backward_item *item;
+    size_t head, heads, q, rows;
+    size_t offset; /* of the first head's first row in q, o and their gradients, elements */
 } backward_tile;
+
+/* ---- items ------------------------------------------------------------------------------- */
+
+typedef void backward_item_fn(backward_job *job, const backward_item *item, size_t before, void *sum);
+
+static size_t keys_seen(const hone_segment *segment, size_t q, size_t q_end) {
+    return q < q_end ? hone_segment_visible(segment, q_end - 1) : 0;
+}
+
+/* Calls fn for every item in order, with the cost of those before it. The cuts between items depend on the shape
+ * alone: each of a segment's chunks has about the same number of scores. Returns the partials' elements. */
+static size_t each_item(backward_job *job, backward_item_fn *fn, void *sum) {
+    const hone_attention_args *args = job->args;
+    size_t before = 0, offset = 0, start = 0;
+    for (size_t s = 0; s < args->segment_count; s++) {
+        const hone_segment *segment = &args->segments[s];
+        size_t queries = hone_segment_queries(segment), total = 0;
+        size_t chunks = HONE_MAX(HONE_MIN(queries / CHUNK_QUERIES, (size_t)MOST_CHUNKS), 1);
+        for (size_t q = 0; q < queries; q += job->tile) total += 32 + hone_segment_visible(segment, q);
+        for (size_t head = 0; head < args->kv_heads; head++) {
+            size_t q = 0, done = 0;
+            for (size_t chunk = 0; chunk < chunks; chunk++) {
+                backward_item item = {.segment = segment, .kv_head = head, .q = q, .start = start, .offset = offset,
+                                      .last = chunk + 1 == chunks};
+                while (q < queries && done * chunks < total * (chunk + 1)) {
+                    item.cost += 32 + hone_segment_visible(segment, q);
+                    done += 32 + hone_segment_visible(segment, q);
+                    q = HONE_MIN(q + job->tile, queries);
+                }
+                item.q_end = q;
+                item.keys = item.last ? hone_segment_keys(segment) : keys_seen(segment, item.q, q);
+                item.ld = HONE_CEIL_DIV(item.keys, HONE_PANEL) * HONE_PANEL + HONE_PANEL;
+                if (fn) fn(job, &item, before, sum);
+                before += item.cost;
+                offset += item.ld * args->head_dim;
+            }
+        }
+        start += hone_attention_padded(hone_segment_keys(segment));
+    }
+    return offset;
+}
+
+static void add_cost(backward_job *job, const backward_item *item, size_t before, void *sum) {
+    (void)job;
+    *(size_t *)sum = before + item->cost;
+}
+
+/* ---- one tile ---------------------------------------------------------------------------- */
 
 static void multiply(const backward_job *job, size_t m, size_t n, size_t k, const void *a, size_t lda, const void *b,
                      size_t b_depth, float *c, size_t ldc, bool accumulate) {
@@ -54,24 +122,30 @@ static void multiply(const backward_job *job, size_t m, size_t n, size_t k, cons
 static void tile_gradient_of_scores(backward_job *job, const backward_tile *tile, size_t kv, size_t n) {
     const hone_ctx *ctx = job->ctx;
     const hone_attention_args *args = job->args;
+    const backward_item *item = tile->item;
     size_t stride = args->heads * args->head_dim, dim = args->head_dim;
     size_t columns = HONE_CEIL_DIV(n, HONE_PANEL) * HONE_PANEL;
-    multiply(job, tile->rows, columns, dim, hone_element(args->q, ctx->compute, tile->offset), stride,
-             hone_attention_panel(&job->k_columns, tile->kv_head, tile->start, kv), 0, job->scores, LD, false);
-    multiply(job, tile->rows, columns, dim, hone_element_const(args->d_o, ctx->compute, tile->offset), stride,
-             hone_attention_panel(&job->v_columns, tile->kv_head, tile->start, kv), 0, job->dp, LD, false);
-    for (size_t r = 0; r < tile->rows; r++) {
-        size_t visible = hone_segment_visible(tile->segment, tile->q + r);
-        job->valid[r] = visible > kv ? HONE_MIN(visible - kv, n) : 0;
+    for (size_t h = 0; h < tile->heads; h++) {
+        size_t at = tile->offset + h * dim, row = h * tile->rows;
+        multiply(job, tile->rows, columns, dim, hone_element(args->q, ctx->compute, at), stride,
+                 hone_attention_panel(&job->k_columns, item->kv_head, item->start, kv), 0, job->scores + row * LD, LD,
+                 false);
+        multiply(job, tile->rows, columns, dim, hone_element_const(args->d_o, ctx->compute, at), stride,
+                 hone_attention_panel(&job->v_columns, item->kv_head, item->start, kv), 0, job->dp + row * LD, LD,
+                 false);
+        for (size_t r = 0; r < tile->rows; r++) {
+            size_t visible = hone_segment_visible(item->segment, tile->q + r);
+            job->valid[row + r] = visible > kv ? HONE_MIN(visible - kv, n) : 0;
+        }
     }
     hone_softmax_again again = {
-        .rows = tile->rows,
+        .rows = tile->heads * tile->rows,
         .cols = n,
         .scores = job->scores,
         .lds = LD,
         .valid = job->valid,
         .scale = 1.0f / sqrtf((float)dim),
-        .lse = job->lse + tile->head * args->q_rows + tile->segment->q_begin + tile->q,
+        .lse = job->tile_lse,
         .p = job->p,
         .dp = job->dp,
         .delta = job->delta,
@@ -82,150 +156,171 @@ static void tile_gradient_of_scores(backward_job *job, const backward_tile *tile
     ctx->kernels->softmax_again(&again);
 }
 
+/* partial[:, kv:kv+n] += turned x, x [stacked rows, n] being P or dS. */
+static void add_to_partial(const backward_job *job, const backward_tile *tile, size_t kv, size_t n, const void *x,
+                           const void *turned, float *partial) {
+    size_t rows = tile->heads * tile->rows;
+    hone_matrix w = hone_matrix_dense(x, job->ctx->compute, rows, n);
+    w.row_bytes = LD * hone_element_bytes(job->ctx->compute);
+    hone_ctx_pack(job->ctx)(&w, false, 0, n, 0, rows, 1.0f, job->panels);
+    multiply(job, job->args->head_dim, n, rows, turned, LD_TURNED, job->panels, 0,
+             partial + tile->item->offset + kv, tile->item->ld, true);
+}
+
 /* Adds the keys [kv, kv+n)'s part to dQ, dK and dV. */
-static void tile_gradients(backward_job *job, const backward_tile *tile, size_t kv, size_t n) {
-    const hone_ctx *ctx = job->ctx;
+static void tile_gradients(const backward_job *job, const backward_tile *tile, size_t kv, size_t n) {
+    const backward_item *item = tile->item;
     size_t dim = job->args->head_dim;
-    size_t keys = hone_segment_keys(tile->segment);
-    size_t depth = HONE_MIN(keys - kv, (size_t)KV_TILE); /* as packed */
-    size_t partial = (tile->head * job->args->kv_rows + tile->segment->kv_begin + kv) * dim;
-    multiply(job, tile->rows, dim, n, job->ds, LD,
-             hone_attention_panel(&job->k_depths, tile->kv_head, tile->start, kv), depth, job->dq, dim, kv > 0);
-    ctx->kernels->transpose(tile->rows, n, job->p, LD, job->p_turned, Q_TILE, ctx->compute);
-    multiply(job, n, dim, tile->rows, job->p_turned, Q_TILE, job->do_panels, 0, job->dv + partial, dim, true);
-    ctx->kernels->transpose(tile->rows, n, job->ds, LD, job->ds_turned, Q_TILE, ctx->compute);
-    multiply(job, n, dim, tile->rows, job->ds_turned, Q_TILE, job->q_panels, 0, job->dk + partial, dim, true);
+    size_t depth = HONE_MIN(hone_segment_keys(item->segment) - kv, (size_t)KV_TILE); /* as packed */
+    multiply(job, tile->heads * tile->rows, dim, n, job->ds, LD,
+             hone_attention_panel(&job->k_depths, item->kv_head, item->start, kv), depth, job->dq, dim, kv > 0);
+    add_to_partial(job, tile, kv, n, job->p, job->do_turned, job->dv);
+    add_to_partial(job, tile, kv, n, job->ds, job->q_turned, job->dk);
 }
 
-static void pack_rows(const backward_job *job, const void *x, size_t rows, void *panels) {
-    const hone_attention_args *args = job->args;
-    hone_matrix w = hone_matrix_dense(x, job->ctx->compute, rows, args->head_dim);
-    w.row_bytes = args->heads * args->head_dim * hone_element_bytes(job->ctx->compute);
-    hone_ctx_pack(job->ctx)(&w, false, 0, args->head_dim, 0, rows, 1.0f, panels);
-}
-
-static void backward_one(backward_job *job, const backward_tile *tile) {
+/* What the tile's rows need whatever the keys: q^T, dO^T, rowsum(dO * O), the log-sum-exp. */
+static void prepare_tile(backward_job *job, const backward_tile *tile) {
     const hone_ctx *ctx = job->ctx;
     const hone_attention_args *args = job->args;
     size_t stride = args->heads * args->head_dim, dim = args->head_dim;
-    size_t row = tile->segment->q_begin + tile->q;
-    size_t visible = hone_segment_visible(tile->segment, tile->q + tile->rows - 1);
-    for (size_t r = 0; r < tile->rows; r++) {
-        size_t at = tile->offset + r * stride;
-        job->delta[r] = (float)ctx->kernels->dot(dim, hone_element_const(args->d_o, ctx->compute, at), ctx->compute,
-                                                 hone_element_const(args->o, ctx->compute, at), ctx->compute);
+    for (size_t h = 0; h < tile->heads; h++) {
+        size_t at = tile->offset + h * dim, row = h * tile->rows;
+        const float *lse = job->lse + (tile->head + h) * args->q_rows + tile->item->segment->q_begin + tile->q;
+        for (size_t r = 0; r < tile->rows; r++) {
+            const void *d_o = hone_element_const(args->d_o, ctx->compute, at + r * stride);
+            const void *o = hone_element_const(args->o, ctx->compute, at + r * stride);
+            job->delta[row + r] = (float)ctx->kernels->dot(dim, d_o, ctx->compute, o, ctx->compute);
+            job->tile_lse[row + r] = lse[r];
+        }
+        ctx->kernels->transpose(tile->rows, dim, hone_element(args->q, ctx->compute, at), stride,
+                                hone_element(job->q_turned, ctx->compute, row), LD_TURNED, ctx->compute);
+        ctx->kernels->transpose(tile->rows, dim, hone_element_const(args->d_o, ctx->compute, at), stride,
+                                hone_element(job->do_turned, ctx->compute, row), LD_TURNED, ctx->compute);
     }
-    pack_rows(job, hone_element(args->q, ctx->compute, tile->offset), tile->rows, job->q_panels);
-    pack_rows(job, hone_element_const(args->d_o, ctx->compute, tile->offset), tile->rows, job->do_panels);
-    if (visible == 0) memset(job->dq, 0, tile->rows * dim * sizeof(float));
+}
+
+/* dQ rotated back and written. */
+static void finish_tile(const backward_job *job, const backward_tile *tile) {
+    const hone_ctx *ctx = job->ctx;
+    const hone_attention_args *args = job->args;
+    size_t stride = args->heads * args->head_dim, dim = args->head_dim;
+    for (size_t h = 0; h < tile->heads; h++) {
+        float *dq = job->dq + h * tile->rows * dim;
+        hone_attention_rotate(ctx, args, tile->item->segment->q_begin + tile->q, tile->rows, dq, dim, HONE_F32, true);
+        for (size_t r = 0; r < tile->rows; r++) {
+            void *to = hone_element(args->dq, ctx->compute, tile->offset + h * dim + r * stride);
+            ctx->kernels->scale(dim, 1.0f, dq + r * dim, HONE_F32, to, ctx->compute, false);
+        }
+    }
+}
+
+static void backward_one(backward_job *job, const backward_tile *tile) {
+    size_t visible = hone_segment_visible(tile->item->segment, tile->q + tile->rows - 1);
+    prepare_tile(job, tile);
+    if (visible == 0) memset(job->dq, 0, tile->heads * tile->rows * job->args->head_dim * sizeof *job->dq);
     for (size_t kv = 0; kv < visible; kv += KV_TILE) {
         size_t n = HONE_MIN(visible - kv, (size_t)KV_TILE);
         tile_gradient_of_scores(job, tile, kv, n);
         tile_gradients(job, tile, kv, n);
     }
-    hone_attention_rotate(ctx, args, row, tile->rows, job->dq, dim, HONE_F32, true);
-    for (size_t r = 0; r < tile->rows; r++) {
-        ctx->kernels->scale(dim, 1.0f, job->dq + r * dim, HONE_F32,
-                            hone_element(args->dq, ctx->compute, tile->offset + r * stride), ctx->compute, false);
-    }
+    finish_tile(job, tile);
 }
 
-/* All query tiles of one head of one segment. */
-static void backward_item(backward_job *job, const hone_segment *segment, size_t head, size_t start) {
+/* ---- the whole --------------------------------------------------------------------------- */
+
+static void run_item(backward_job *job, const backward_item *item, size_t before, void *sum) {
     const hone_attention_args *args = job->args;
-    size_t dim = args->head_dim, queries = hone_segment_queries(segment);
-    size_t first = (head * args->kv_rows + segment->kv_begin) * dim;
-    size_t count = hone_segment_keys(segment) * dim;
-    memset(job->dk + first, 0, count * sizeof *job->dk);
-    memset(job->dv + first, 0, count * sizeof *job->dv);
-    for (size_t q = 0; q < queries; q += Q_TILE) {
-        backward_tile tile = {
-            .segment = segment,
-            .head = head,
-            .kv_head = head / (args->heads / args->kv_heads),
-            .q = q,
-            .rows = HONE_MIN(queries - q, (size_t)Q_TILE),
-            .start = start,
-            .offset = (segment->q_begin + q) * args->heads * dim + head * dim,
-        };
-        backward_one(job, &tile);
-    }
-}
-
-static size_t item_cost(const hone_segment *segment) {
-    size_t keys = hone_segment_keys(segment);
-    return 1 + (keys + 64) * (hone_segment_queries(segment));
-}
-
-static void backward_items(backward_job *job) {
-    const hone_attention_args *args = job->args;
-    size_t total = 0, before = 0, start = 0;
-    for (size_t s = 0; s < args->segment_count; s++) total += item_cost(&args->segments[s]) * args->heads;
-    for (size_t s = 0; s < args->segment_count; s++) {
-        const hone_segment *segment = &args->segments[s];
-        for (size_t head = 0; head < args->heads; head++) {
-            bool mine = hone_segments_mine(job->ctx, before + item_cost(segment) / 2, total);
-            before += item_cost(segment);
-            if (mine) backward_item(job, segment, head, start);
+    if (!hone_segments_mine(job->ctx, before + item->cost / 2, *(const size_t *)sum)) return;
+    size_t dim = args->head_dim, group = args->heads / args->kv_heads;
+    memset(job->dk + item->offset, 0, dim * item->ld * sizeof *job->dk);
+    memset(job->dv + item->offset, 0, dim * item->ld * sizeof *job->dv);
+    for (size_t q = item->q; q < item->q_end; q += job->tile) {
+        for (size_t h = 0; h < group; h += job->stack) {
+            backward_tile tile = {
+                .item = item,
+                .head = item->kv_head * group + h,
+                .heads = HONE_MIN(group - h, job->stack),
+                .q = q,
+                .rows = HONE_MIN(item->q_end - q, job->tile),
+            };
+            tile.offset = (item->segment->q_begin + q) * args->heads * dim + tile.head * dim;
+            backward_one(job, &tile);
         }
-        start += hone_attention_padded(hone_segment_keys(segment));
     }
 }
 
-/* Sums the heads' partials of rows [row, row+rows) of one kv head, rotates them back where asked, writes them. */
-static void sum_partials(backward_job *job, const float *partials, size_t kv_head, size_t row, size_t rows,
-                         bool rotate, void *out) {
+/* One chunk's part of the rows [row, row+rows) of a kv head, added to sum [head_dim, SUM_ROWS]. */
+static void add_partial(const backward_job *job, const backward_item *item, const float *partial, size_t row,
+                        size_t rows, float *sum) {
+    for (size_t d = 0; d < job->args->head_dim && row < item->keys; d++) {
+        size_t count = HONE_MIN(rows, item->keys - row);
+        job->ctx->kernels->add(count, sum + d * SUM_ROWS, HONE_F32, partial + item->offset + d * item->ld + row,
+                               HONE_F32, sum + d * SUM_ROWS, HONE_F32);
+    }
+}
+
+/* The chunks of one kv head of one segment, as each_item meets them. */
+typedef struct chunk_list {
+    backward_item items[MOST_CHUNKS];
+    size_t count, pieces;
+} chunk_list;
+
+static void write_rows(backward_job *job, const chunk_list *chunks, const float *partial, size_t row, size_t rows,
+                       bool rotate, void *out) {
     const hone_ctx *ctx = job->ctx;
     const hone_attention_args *args = job->args;
-    size_t dim = args->head_dim, group = args->heads / args->kv_heads, stride = args->kv_heads * dim;
-    const float *part = partials + (kv_head * group * args->kv_rows + row) * dim;
-    float *sum = job->scores; /* [SUM_ROWS, head_dim] */
-    ctx->kernels->scale(rows * dim, 1.0f, part, HONE_F32, sum, HONE_F32, false);
-    for (size_t h = 1; h < group; h++) {
-        ctx->kernels->add(rows * dim, sum, HONE_F32, part + h * args->kv_rows * dim, HONE_F32, sum, HONE_F32);
-    }
-    if (rotate) hone_attention_rotate(ctx, args, row, rows, sum, dim, HONE_F32, true);
+    const backward_item *item = &chunks->items[0];
+    size_t dim = args->head_dim, stride = args->kv_heads * dim, first = item->segment->kv_begin + row;
+    float *sum = job->scores, *turned = job->dp; /* [head_dim, SUM_ROWS], [SUM_ROWS, head_dim] */
+    memset(sum, 0, dim * SUM_ROWS * sizeof *sum);
+    for (size_t c = 0; c < chunks->count; c++) add_partial(job, &chunks->items[c], partial, row, rows, sum);
+    ctx->kernels->transpose(dim, rows, sum, SUM_ROWS, turned, dim, HONE_F32);
+    if (rotate) hone_attention_rotate(ctx, args, first, rows, turned, dim, HONE_F32, true);
     for (size_t r = 0; r < rows; r++) {
-        ctx->kernels->scale(dim, 1.0f, sum + r * dim, HONE_F32,
-                            hone_element(out, ctx->compute, (row + r) * stride + kv_head * dim), ctx->compute, false);
+        void *to = hone_element(out, ctx->compute, (first + r) * stride + item->kv_head * dim);
+        ctx->kernels->scale(dim, 1.0f, turned + r * dim, HONE_F32, to, ctx->compute, false);
     }
 }
 
-static void sum_all_partials(backward_job *job) {
-    const hone_attention_args *args = job->args;
-    size_t piece = 0;
-    for (size_t s = 0; s < args->segment_count; s++) {
-        const hone_segment *segment = &args->segments[s];
-        for (size_t row = segment->kv_begin; row < segment->kv_end; row += SUM_ROWS) {
-            size_t rows = HONE_MIN(segment->kv_end - row, (size_t)SUM_ROWS);
-            if ((int)(piece++ % (size_t)job->ctx->team.size) != job->ctx->team.rank) continue;
-            for (size_t head = 0; head < args->kv_heads; head++) {
-                sum_partials(job, job->dk, head, row, rows, true, args->dk);
-                sum_partials(job, job->dv, head, row, rows, false, args->dv);
-            }
-        }
+/* Collects a kv head's chunks; with the last of them, its sums are written, rows dealt out to the team. */
+static void sum_item(backward_job *job, const backward_item *item, size_t before, void *sum) {
+    chunk_list *chunks = sum;
+    (void)before;
+    chunks->items[chunks->count++] = *item;
+    if (!item->last) return;
+    size_t keys = hone_segment_keys(item->segment);
+    for (size_t row = 0; row < keys; row += SUM_ROWS) {
+        if (chunks->pieces++ % (size_t)job->ctx->team.size != (size_t)job->ctx->team.rank) continue;
+        size_t rows = HONE_MIN(keys - row, (size_t)SUM_ROWS);
+        write_rows(job, chunks, job->dk, row, rows, true, job->args->dk);
+        write_rows(job, chunks, job->dv, row, rows, false, job->args->dv);
     }
+    chunks->count = 0;
 }
 
 static void take_scratch(backward_job *job) {
     hone_ctx *ctx = job->ctx;
     const hone_attention_args *args = job->args;
-    size_t dim = args->head_dim, partials = args->heads * args->kv_rows * dim * sizeof(float);
-    size_t tile = Q_TILE * LD * hone_element_bytes(ctx->compute);
+    size_t dim = args->head_dim, group = args->heads / args->kv_heads;
+    size_t floats = HONE_MAX(STACK_ROWS * LD, SUM_ROWS * dim) * sizeof(float);
+    size_t tile = STACK_ROWS * LD * hone_element_bytes(ctx->compute);
+    size_t turned = dim * LD_TURNED * hone_element_bytes(ctx->compute);
+    job->stack = HONE_MIN(group, (size_t)STACK);
+    job->tile = job->stack > 2 ? STACK_ROWS / STACK : STACK_ROWS / 2;
     job->k_columns = hone_attention_take_panels(ctx, args, true);
     job->v_columns = hone_attention_take_panels(ctx, args, true);
     job->k_depths = hone_attention_take_panels(ctx, args, false);
+    size_t partials = each_item(job, NULL, NULL) * sizeof(float);
     job->dk = hone_arena_scratch(&ctx->arena, partials);
     job->dv = hone_arena_scratch(&ctx->arena, partials);
-    job->scores = hone_ctx_scratch_each(ctx, HONE_MAX(Q_TILE * LD, SUM_ROWS * dim) * sizeof(float));
-    job->dp = hone_ctx_scratch_each(ctx, Q_TILE * LD * sizeof(float));
+    job->scores = hone_ctx_scratch_each(ctx, floats);
+    job->dp = hone_ctx_scratch_each(ctx, floats);
     job->p = hone_ctx_scratch_each(ctx, tile);
     job->ds = hone_ctx_scratch_each(ctx, tile);
-    job->p_turned = hone_ctx_scratch_each(ctx, tile);
-    job->ds_turned = hone_ctx_scratch_each(ctx, tile);
-    job->q_panels = hone_ctx_scratch_each(ctx, hone_pack_bytes(ctx->compute, dim, Q_TILE));
-    job->do_panels = hone_ctx_scratch_each(ctx, hone_pack_bytes(ctx->compute, dim, Q_TILE));
-    job->dq = hone_ctx_scratch_each(ctx, Q_TILE * dim * sizeof(float));
+    job->panels = hone_ctx_scratch_each(ctx, hone_pack_bytes(ctx->compute, KV_TILE, STACK_ROWS));
+    job->q_turned = hone_ctx_scratch_each(ctx, turned);
+    job->do_turned = hone_ctx_scratch_each(ctx, turned);
+    job->dq = hone_ctx_scratch_each(ctx, STACK_ROWS * dim * sizeof(float));
 }
 
 void hone_fused_attention_with_rope_backward(hone_ctx *ctx, const hone_attention_args *args,
@@ -234,17 +329,19 @@ void hone_fused_attention_with_rope_backward(hone_ctx *ctx, const hone_attention
     backward_job job = {.ctx = ctx, .args = args, .lse = saved->slot[LSE]};
     take_scratch(&job);
     if (!hone_ctx_planning(ctx)) {
+        size_t head_bytes = args->head_dim * hone_element_bytes(ctx->compute), total = 0;
         hone_attention_panels k_panels[2] = {job.k_columns, job.k_depths};
         hone_attention_pack(ctx, args, args->k, false, k_panels, 2);
         hone_attention_pack(ctx, args, (void *)(uintptr_t)args->v, false, &job.v_columns, 1);
-        size_t head_bytes = args->head_dim * hone_element_bytes(ctx->compute);
         hone_segments_zero_gaps(ctx, args, false, args->dq, args->heads * head_bytes);
         hone_segments_zero_gaps(ctx, args, true, args->dk, args->kv_heads * head_bytes);
         hone_segments_zero_gaps(ctx, args, true, args->dv, args->kv_heads * head_bytes);
         hone_barrier(ctx->team);
-        backward_items(&job);
+        each_item(&job, add_cost, &total);
+        each_item(&job, run_item, &total);
         hone_barrier(ctx->team);
-        sum_all_partials(&job);
+        chunk_list chunks = {.count = 0};
+        each_item(&job, sum_item, &chunks);
         hone_barrier(ctx->team);
     }
     hone_arena_release_scratch(&ctx->arena, mark);
