@@ -61,12 +61,27 @@ static int option_count(const struct poptOption *options) {
     return n;
 }
 
+/* A description; its further lines start below its first. Defaults of numbers are added. */
+static void print_description(const struct poptOption *o) {
+    for (const char *c = o->descrip; *c; c++) {
+        putchar(*c);
+        if (*c == '\n') printf("%*s", HELP_COLUMN, "");
+    }
+    if (o->argInfo & POPT_ARGFLAG_SHOW_DEFAULT) {
+        bool whole = (o->argInfo & POPT_ARG_MASK) == POPT_ARG_INT;
+        if (whole)
+            printf(" (default: %d)", *(const int *)o->arg);
+        else
+            printf(" (default: %g)", *(const double *)o->arg);
+    }
+    putchar('\n');
+}
+
 static void print_help(const hone_cli_verb *verb) {
     printf("usage: hone %s %s\n\n%s\n", verb->name, verb->arguments, verb->about);
     if (option_count(verb->options)) printf("\nOptions:\n");
     for (const struct poptOption *o = verb->options; o->longName; o++) {
-        char left[64];
-        char brief[8] = "";
+        char left[64], brief[8] = "";
         if (o->shortName) snprintf(brief, sizeof brief, "-%c, ", o->shortName);
         snprintf(left, sizeof left, "  %s--%s%s%s", brief, o->longName, o->argDescrip ? " " : "",
                  o->argDescrip ? o->argDescrip : "");
@@ -74,11 +89,7 @@ static void print_help(const hone_cli_verb *verb) {
             printf("%s\n%*s", left, HELP_COLUMN, "");
         else
             printf("%-*s", HELP_COLUMN, left);
-        for (const char *c = o->descrip; *c; c++) {
-            putchar(*c);
-            if (*c == '\n') printf("%*s", HELP_COLUMN, "");
-        }
-        putchar('\n');
+        print_description(o);
     }
     printf("  -h, --help                  this text\n");
     if (verb->examples) printf("\nExamples:\n%s", verb->examples);
@@ -229,6 +240,18 @@ bool hone_cli_parse_size(const char *text, size_t *out) {
     if (*end == 'B') end++;
     if (*end || errno || !(value < ldexp(1, 63))) return false;
     *out = (size_t)value;
+    return true;
+}
+
+bool hone_cli_parse_seed(const char *text, uint64_t *out) {
+    char *end;
+    *out = 0;
+    if (!text) return true;
+    if (!isdigit((unsigned char)text[0])) return false;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    if (*end || errno) return false;
+    *out = value;
     return true;
 }
 

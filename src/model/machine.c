@@ -1,4 +1,4 @@
-/* model/machine: what hone runs on, for reports. */
+/* model/machine: what this machine offers: the processor, the kernels chosen for it, memory. */
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/parallel.h"
@@ -6,15 +6,14 @@
 
 #if defined(__clang__)
 #define COMPILER "clang " __clang_version__
-#elif defined(__GNUC__)
-#define COMPILER "gcc " __VERSION__
 #else
-#define COMPILER "unknown"
+#define COMPILER "gcc " __VERSION__
 #endif
 
 hone_status hone_machine_get_info(hone_machine_info *info, hone_error *err) {
     unsigned features;
     hone_kernels kernels;
+    *info = (hone_machine_info){0};
     HONE_TRY(hone_cpu_features(&features, err));
     hone_kernels_select(features, &kernels);
     *info = (hone_machine_info){

@@ -1,0 +1,388 @@
+/* cli/cmd_train: fine-tunes a model. Options and report lines are those of mlx_lm.lora where they mean the same. */
+#include "commands.h"
+#include "common.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* ---- options ---- */
+
+static struct {
+    char *model, *data, *fine_tune_type, *adapter_path, *keys, *resume, *packing, *compute, *ops,
+        *weights, *seed;
+    int train, test, mask_prompt, json, lockstep, no_save;
+    int num_layers, batch_size, iters, val_batches, max_seq_length, grad_accumulation_steps;
+    int steps_per_report, steps_per_eval, save_every, rank, threads;
+    double learning_rate, weight_decay, scale;
+} given;
+
+#define NUMBER POPT_ARG_INT | POPT_ARGFLAG_SHOW_DEFAULT
+#define REAL POPT_ARG_DOUBLE | POPT_ARGFLAG_SHOW_DEFAULT
+
+static struct poptOption options[] = {
+    {"model", 0, POPT_ARG_STRING, &given.model, 0,
+     "a .gguf file, a Hugging Face folder, or a name that\n`hone models` knows (default: the model "
+     "of `make run`)",
+     "PATH"},
+    {"data", 0, POPT_ARG_STRING, &given.data, 0,
+     "folder with train.jsonl (valid.jsonl, test.jsonl),\nor one .jsonl file", "PATH"},
+    {"train", 0, POPT_ARG_NONE, &given.train, 0, "train; needed only together with --test", NULL},
+    {"test", 0, POPT_ARG_NONE, &given.test, 0,
+     "the loss over test.jsonl; without --train nothing is\ntrained, and the adapter in "
+     "--adapter-path is tested",
+     NULL},
+    {"fine-tune-type", 0, POPT_ARG_STRING, &given.fine_tune_type, 0, "lora (default) or full",
+     "KIND"},
+    {"adapter-path", 0, POPT_ARG_STRING, &given.adapter_path, 0,
+     "folder to write to (default: adapters)", "DIR"},
+    {"no-save", 0, POPT_ARG_NONE, &given.no_save, 0, "write nothing", NULL},
+    {"resume-adapter-file", 0, POPT_ARG_STRING, &given.resume, 0,
+     "start from this adapters.safetensors", "FILE"},
+    {"num-layers", 0, NUMBER, &given.num_layers, 0, "adapters on the last so many blocks, -1: all",
+     "N"},
+    {"rank", 0, NUMBER, &given.rank, 0, "of the adapters", "N"},
+    {"scale", 0, REAL, &given.scale, 0, "of the adapters: y += scale * (x A) B", "X"},
+    {"keys", 0, POPT_ARG_STRING, &given.keys, 0,
+     "linear layers that get one, like\nself_attn.q_proj,self_attn.v_proj (default: all)", "NAMES"},
+    {"iters", 0, NUMBER, &given.iters, 0, "steps", "N"},
+    {"batch-size", 0, NUMBER, &given.batch_size, 0, "rows of data in a batch", "N"},
+    {"max-seq-length", 0, NUMBER, &given.max_seq_length, 0, "longer rows are cut to so many tokens",
+     "N"},
+    {"packing", 0, POPT_ARG_STRING, &given.packing, 0,
+     "none (default): rows as long as they are; isolate:\nexactly batch-size x max-seq-length "
+     "tokens, rows apart;\n"
+     "concat: the same, one stream of text",
+     "KIND"},
+    {"mask-prompt", 0, POPT_ARG_NONE, &given.mask_prompt, 0, "learn only what the assistant says",
+     NULL},
+    {"grad-accumulation-steps", 0, NUMBER, &given.grad_accumulation_steps, 0, "batches in a step",
+     "N"},
+    {"learning-rate", 0, REAL, &given.learning_rate, 0, "of AdamW", "X"},
+    {"weight-decay", 0, REAL, &given.weight_decay, 0, "of AdamW", "X"},
+    {"seed", 0, POPT_ARG_STRING, &given.seed, 0,
+     "of the adapters and of the order of rows (default: 0)", "N"},
+    {"val-batches", 0, NUMBER, &given.val_batches, 0,
+     "batches of valid.jsonl, -1: all, 0: no validation", "N"},
+    {"steps-per-report", 0, NUMBER, &given.steps_per_report, 0, "steps between lines of the report",
+     "N"},
+    {"steps-per-eval", 0, NUMBER, &given.steps_per_eval, 0, "steps between validations", "N"},
+    {"save-every", 0, NUMBER, &given.save_every, 0, "steps between saves, 0: only at the end", "N"},
+    {"compute", 0, POPT_ARG_STRING, &given.compute, 0, "auto (default), f32 or bf16", "TYPE"},
+    {"weights", 0, POPT_ARG_STRING, &given.weights, 0,
+     "bf16: convert the weights when loading them", "TYPE"},
+    {"threads", 0, POPT_ARG_INT, &given.threads, 0, "default: all processors", "N"},
+    {"ops", 0, POPT_ARG_STRING, &given.ops, 0, "set of operations: fused (default) or naive",
+     "NAME"},
+    {"json", 0, POPT_ARG_NONE, &given.json, 0, "a JSON object a line, for programs", NULL},
+    {"lockstep", 0, POPT_ARG_NONE, &given.lockstep, 0,
+     "wait for a line on standard input before each step:\nfor programs that run several trainings "
+     "in turns",
+     NULL},
+    POPT_TABLEEND,
+};
+
+static const hone_cli_verb verb = {
+    .name = "train",
+    .arguments = "--data PATH [OPTION]...",
+    .about = "Fine-tunes a model on a .jsonl file with one of these a line:\n"
+             "  {\"messages\": [{\"role\": \"user\", \"content\": \"...\"}, {\"role\": "
+             "\"assistant\", \"content\": \"...\"}]}\n"
+             "  {\"prompt\": \"...\", \"completion\": \"...\"}\n"
+             "  {\"text\": \"...\"}\n"
+             "and writes an adapter that mlx-lm reads too, or with --fine-tune-type full a Hugging "
+             "Face folder.\n"
+             "Ctrl-C saves what was learnt and stops; a second one stops at once.",
+    .examples =
+        "  hone train --data my-data --iters 200 --learning-rate 1e-4\n"
+        "  hone train --model SmolLM2-135M-Instruct.Q4_1.gguf --data chats.jsonl --mask-prompt \\\n"
+        "             --adapter-path my-adapter\n"
+        "  hone generate --adapter-path my-adapter --prompt 'Define the noun \"kernel\".'\n",
+    .options = options,
+};
+
+static void set_defaults(void) {
+    hone_train_options d = hone_train_defaults();
+    given.num_layers = d.num_layers;
+    given.batch_size = d.batch_size;
+    given.iters = d.iters;
+    given.val_batches = d.val_batches;
+    given.max_seq_length = d.max_seq_length;
+    given.grad_accumulation_steps = d.grad_accumulation_steps;
+    given.steps_per_report = 10;
+    given.steps_per_eval = d.steps_per_eval;
+    given.save_every = d.save_every;
+    given.rank = d.lora_rank;
+    given.scale = d.lora_scale;
+    given.learning_rate = d.learning_rate;
+    given.weight_decay = d.weight_decay;
+}
+
+/* The place of `word` in `words` (NULL: 0), or -1 after a message. */
+static int choose(const char *option, const char *word, const char *const *words, int count) {
+    for (int i = 0; i < count; i++)
+        if (!word || strcmp(word, words[i]) == 0) return i;
+    const char *nearest = hone_cli_nearest(word, words, count);
+    hone_cli_usage(verb.name, "--%s: there is no \"%s\"; %s \"%s\"%s", option, word,
+                   nearest ? "did you mean" : "the default is", nearest ? nearest : words[0],
+                   nearest ? "?" : "");
+    return -1;
+}
+
+static bool is_negative(int value, const char *option, int *code) {
+    if (value < 0) *code = hone_cli_usage(verb.name, "--%s %d: expected 0 or more", option, value);
+    return value < 0;
+}
+
+static int read_options(hone_train_options *train, hone_model_options *model, const char **keys,
+                        size_t key_count) {
+    static const char *const kinds[] = {"lora", "full"}, *const packings[] = {"none", "isolate",
+                                                                              "concat"};
+    static const char *const sets[] = {"fused", "naive"};
+    *train = hone_train_defaults();
+    int code = HONE_CLI_GO, kind = choose("fine-tune-type", given.fine_tune_type, kinds, 2);
+    int packing = choose("packing", given.packing, packings, 3),
+        set = choose("ops", given.ops, sets, 2);
+    if (kind < 0 || packing < 0 || set < 0) return HONE_EXIT_USAGE;
+    if (!given.data)
+        return hone_cli_usage(verb.name,
+                              "--data is missing: a folder with train.jsonl, or a .jsonl file");
+    if (!hone_cli_parse_compute(given.compute, &model->compute))
+        return hone_cli_usage(verb.name, "--compute %s: expected auto, f32 or bf16", given.compute);
+    if (is_negative(given.steps_per_report, "steps-per-report", &code) ||
+        is_negative(given.threads, "threads", &code))
+        return code;
+    if (!hone_cli_parse_seed(given.seed, &train->seed))
+        return hone_cli_usage(verb.name, "--seed %s: expected a whole number, 0 or more",
+                              given.seed);
+    if (given.iters < 1)
+        return hone_cli_usage(verb.name, "--iters %d: expected 1 or more", given.iters);
+    model->threads = given.threads;
+    model->ops = sets[set];
+    model->weights = given.weights;
+    train->data = given.data;
+    train->adapter_path = given.no_save        ? NULL
+                          : given.adapter_path ? given.adapter_path
+                                               : "adapters";
+    train->fine_tune_type = kind == 1 ? HONE_FINE_TUNE_FULL : HONE_FINE_TUNE_LORA;
+    train->num_layers = given.num_layers;
+    train->lora_rank = given.rank;
+    train->lora_scale = given.scale;
+    train->lora_keys = keys;
+    train->lora_key_count = key_count;
+    train->resume_adapter_file = given.resume;
+    train->packing = (hone_packing)packing;
+    train->mask_prompt = given.mask_prompt;
+    train->iters = given.test && !given.train ? 0 : given.iters;
+    train->batch_size = given.batch_size;
+    train->max_seq_length = given.max_seq_length;
+    train->grad_accumulation_steps = given.grad_accumulation_steps;
+    train->steps_per_eval = given.steps_per_eval;
+    train->val_batches = given.val_batches;
+    train->save_every = given.save_every;
+    train->learning_rate = given.learning_rate;
+    train->weight_decay = given.weight_decay;
+    train->test = given.test;
+    return HONE_CLI_GO;
+}
+
+/* ---- report ---- */
+
+typedef struct report {
+    const hone_train_options *train;
+    bool full;
+    double loss_sum, seconds; /* since the last line */
+    uint64_t labels, tokens, last_labels;
+    int steps;
+    hone_cli_progress progress;
+    bool write_failed, input_ended;
+} report;
+
+static const double mib = 1024.0 * 1024.0;
+
+/* One object a line, flushed, so that who reads it is never behind. Takes over `value`. */
+static bool print_json(report *r, json_t *value) {
+    char *text = value ? json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    bool good = text && printf("%s\n", text) > 0 && fflush(stdout) == 0;
+    free(text);
+    json_decref(value);
+    r->write_failed = r->write_failed || !good;
+    return good;
+}
+
+static json_t *real(double value) { return isfinite(value) ? json_real(value) : json_null(); }
+
+static json_t *json_of(const hone_train_event *e) {
+    double peak = (double)e->peak_rss / mib;
+    switch (e->kind) {
+    case HONE_TRAIN_START:
+        return json_pack("{s:s, s:i, s:I, s:I, s:I, s:o, s:o}", "event", "start", "iters", e->iters,
+                         "samples", (json_int_t)e->samples, "trainable", (json_int_t)e->trainable,
+                         "parameters", (json_int_t)e->parameters, "arena_mib",
+                         real((double)e->arena_bytes / mib), "peak_rss_mib", real(peak));
+    case HONE_TRAIN_STEP:
+        return json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "event", "step", "iter",
+                         e->iter, "loss", real(e->loss), "tokens_per_sec",
+                         real((double)e->tokens / e->seconds), "peak_rss_mib", real(peak),
+                         "seconds", real(e->seconds), "learning_rate", real(e->learning_rate),
+                         "grad_norm", real(e->grad_norm), "trained_tokens",
+                         (json_int_t)e->trained_tokens);
+    case HONE_TRAIN_VALIDATION:
+    case HONE_TRAIN_TEST:
+        return json_pack("{s:s, s:i, s:o, s:o, s:o}", "event",
+                         e->kind == HONE_TRAIN_TEST ? "test" : "validation", "iter", e->iter,
+                         "loss", real(e->loss), "seconds", real(e->seconds), "peak_rss_mib",
+                         real(peak));
+    case HONE_TRAIN_SAVED:
+        return json_pack("{s:s, s:i, s:s}", "event", "saved", "iter", e->iter, "path", e->path);
+    }
+    return NULL;
+}
+
+static void print_start(const report *r, const hone_train_event *e) {
+    double trainable = (double)e->trainable, all = (double)e->parameters;
+    if (e->iters == 0) return;
+    printf("Trainable parameters: %.3f%% (%.3fM/%.3fM)\n", 100 * trainable / all, trainable / 1e6,
+           all / 1e6);
+    printf("Starting training: %llu rows, %d iterations of %d x %d tokens%s\n",
+           (unsigned long long)e->samples, e->iters, r->train->batch_size, r->train->max_seq_length,
+           r->train->packing == HONE_PACKING_NONE ? " at most" : "");
+}
+
+static void print_step(report *r, const hone_train_event *e) {
+    uint64_t labels = e->trained_tokens - r->last_labels;
+    r->last_labels = e->trained_tokens;
+    r->loss_sum += e->loss * (double)labels;
+    r->labels += labels;
+    r->tokens += e->tokens;
+    r->seconds += e->seconds;
+    r->steps++;
+    bool due = given.steps_per_report > 0 && e->iter % given.steps_per_report == 0;
+    if (due || e->iter == e->iters) {
+        hone_cli_progress_clear(&r->progress);
+        printf("Iter %d: Train loss %.3f, Learning Rate %.3e, It/sec %.3f, Tokens/sec %.3f, "
+               "Trained Tokens %llu, "
+               "Peak mem %.3f GB\n",
+               e->iter, r->loss_sum / (double)r->labels, e->learning_rate, r->steps / r->seconds,
+               (double)r->tokens / r->seconds, (unsigned long long)e->trained_tokens,
+               (double)e->peak_rss / 1e9);
+        r->loss_sum = r->seconds = 0;
+        r->labels = r->tokens = 0;
+        r->steps = 0;
+    }
+    if (e->iter < e->iters) {
+        char what[96];
+        snprintf(what, sizeof what, "step %d of %d, loss %.3f", e->iter, e->iters, e->loss);
+        hone_cli_progress_show(&r->progress, what, (double)e->iter / e->iters);
+    }
+}
+
+static void print_text(report *r, const hone_train_event *e) {
+    if (e->kind != HONE_TRAIN_STEP) hone_cli_progress_clear(&r->progress);
+    switch (e->kind) {
+    case HONE_TRAIN_START:
+        print_start(r, e);
+        break;
+    case HONE_TRAIN_STEP:
+        print_step(r, e);
+        break;
+    case HONE_TRAIN_VALIDATION: /* the one before the first step is called the first's */
+        printf("Iter %d: Val loss %.3f, Val took %.3fs\n", e->iter > 0 ? e->iter : 1, e->loss,
+               e->seconds);
+        break;
+    case HONE_TRAIN_TEST:
+        printf("Test loss %.3f, Test ppl %.3f.\n", e->loss, exp(e->loss));
+        break;
+    case HONE_TRAIN_SAVED:
+        printf("Iter %d: Saved %s to %s.\n", e->iter, r->full ? "the model" : "adapter weights",
+               e->path);
+        break;
+    }
+    r->write_failed = r->write_failed || fflush(stdout) != 0;
+}
+
+static bool on_event(void *user, const hone_train_event *event) {
+    report *r = user;
+    if (given.json)
+        print_json(r, json_of(event));
+    else
+        print_text(r, event);
+    return !r->write_failed && !hone_cli_interrupted();
+}
+
+static bool before_step(void *user, int iter) {
+    report *r = user;
+    (void)iter;
+    if (given.lockstep) {
+        int c;
+        do c = getchar();
+        while (c != '\n' && c != EOF);
+        r->input_ended = c == EOF;
+    }
+    return !r->input_ended && !hone_cli_interrupted();
+}
+
+/* ---- the run ---- */
+
+/* --test alone: the adapter that an earlier training wrote, where there is one. */
+static hone_status load_adapter(hone_model *model, const hone_train_options *train,
+                                hone_error *err) {
+    struct stat st;
+    if (train->iters > 0 || !train->adapter_path || stat(train->adapter_path, &st) != 0)
+        return HONE_OK;
+    return hone_model_load_adapter(model, train->adapter_path, err);
+}
+
+static int train_model(hone_model *model, const hone_train_options *train) {
+    report r = {.train = train, .full = train->fine_tune_type == HONE_FINE_TUNE_FULL};
+    hone_error err;
+    hone_train_result result;
+    hone_cli_catch_signals();
+    if (!given.json) r.progress = hone_cli_progress_start();
+    const hone_train_callbacks callbacks = {
+        .on_event = on_event, .before_step = before_step, .user = &r};
+    hone_status status = load_adapter(model, train, &err);
+    if (status == HONE_OK) status = hone_train(model, train, &callbacks, &result, &err);
+    hone_cli_progress_clear(&r.progress);
+    if (status != HONE_OK) return hone_cli_fail(verb.name, &err);
+    if (given.json)
+        print_json(&r,
+                   json_pack("{s:s, s:i, s:o, s:o, s:o}", "event", "done", "iters", result.iters,
+                             "tokens_per_sec_median", real(result.tokens_per_sec_median),
+                             "peak_rss_mib", real((double)result.peak_rss / mib), "final_loss",
+                             real(result.final_loss)));
+    return HONE_EXIT_OK;
+}
+
+static int run(void) {
+    hone_train_options train;
+    hone_model_options model_options = {0};
+    hone_error err = {0};
+    size_t key_count = 0;
+    const char **keys = given.keys ? hone_cli_split(given.keys, &key_count) : NULL;
+    int code = read_options(&train, &model_options, keys, key_count);
+    char *path = code == HONE_CLI_GO ? hone_cli_resolve_model(given.model, &err) : NULL;
+    hone_model *model = NULL;
+    if (code == HONE_CLI_GO) {
+        if (!path || hone_model_open(path, &model_options, &model, &err) != HONE_OK)
+            code = hone_cli_fail(verb.name, &err);
+        else
+            code = train_model(model, &train);
+    }
+    hone_model_free(&model);
+    free(path);
+    free(keys);
+    return code;
+}
+
+int hone_cmd_train(int argc, const char **argv) {
+    hone_cli_arguments arguments;
+    set_defaults();
+    int code = hone_cli_parse(&verb, argc, argv, &arguments);
+    if (code != HONE_CLI_GO) return code;
+    code = run();
+    hone_cli_arguments_free(&arguments);
+    return code;
+}
