@@ -3,8 +3,9 @@
  * A block is 32 x 32 elements of C in four tile registers, two tiles of A and two of B feeding them:
  * one kilobyte read per tdpbf16ps, half of it from panels in the second-level cache and half from rows
  * of A that stay in the first. To let them stay, k is cut into pieces of at most PIECE; between pieces
- * the sums of a row of blocks wait in memory. Final sums are converted and stored a few rows at a time
- * between the multiplications of the next block, which hides most of their cost.
+ * the sums of a row of blocks wait in memory. Final sums go straight to a float32 C; else they are converted
+ * and stored a few rows at a time between the multiplications of the next block, which hides most of their
+ * cost. Where C is added to, the sums start from it.
  *
  * Every element is summed over k in the same order whatever block it lies in. Tile state is configured
  * on entry and released on exit: nothing of it is left behind.
@@ -64,12 +65,9 @@ static void configure(void) {
     _tile_loadconfig(&config);
 }
 
-static inline __m512 add_rest(const hone_gemm *g, __m512 sum, __mmask16 valid, size_t at,
-                              size_t col) {
-    if (g->bias != NULL) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(valid, g->bias + col));
-    if (g->accumulate)
-        sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(valid, (const float *)g->c + at));
-    return sum;
+static inline __m512 add_bias(const hone_gemm *g, __m512 sum, __mmask16 valid, size_t col) {
+    if (g->bias == NULL) return sum;
+    return _mm512_add_ps(sum, _mm512_maskz_loadu_ps(valid, g->bias + col));
 }
 
 static inline void store_row(store_kind kind, const finished *f, size_t r) {
@@ -81,8 +79,8 @@ static inline void store_row(store_kind kind, const finished *f, size_t r) {
         _mm512_storeu_si512((hone_bf16 *)g->c + at, (__m512i)_mm512_cvtne2ps_pbh(right, left));
         return;
     }
-    left = add_rest(g, left, f->left, at, f->col);
-    right = add_rest(g, right, f->right, at + 16, f->col + 16);
+    left = add_bias(g, left, f->left, f->col);
+    right = add_bias(g, right, f->right, f->col + 16);
     if (g->c_dtype == HONE_F32) {
         _mm512_mask_storeu_ps((float *)g->c + at, f->left, left);
         _mm512_mask_storeu_ps((float *)g->c + at + 16, f->right, right);
@@ -204,11 +202,63 @@ typedef struct strip {
     finished last; /* the block that is being stored */
 } strip;
 
+/* Whether tiles may be loaded from and stored to C itself: all of the block at column c exists, as float32. */
+static bool in_place(const strip *s, size_t c) {
+    return s->g->c_dtype == HONE_F32 && s->rows == SIDE && s->cols - c >= SIDE;
+}
+
+static float *block_of_c(const strip *s, size_t c) {
+    return (float *)s->g->c + s->row * s->g->ldc + s->col + c;
+}
+
+static void load_from_c(const float *c, size_t ldc) {
+    size_t stride = ldc * sizeof *c;
+    _tile_loadd(0, c, stride);
+    _tile_loadd(1, c + 16, stride);
+    _tile_loadd(2, c + 16 * ldc, stride);
+    _tile_loadd(3, c + 16 * ldc + 16, stride);
+}
+
+static void store_to_c(float *c, size_t ldc) {
+    size_t stride = ldc * sizeof *c;
+    _tile_stored(0, c, stride);
+    _tile_stored(1, c + 16, stride);
+    _tile_stored(2, c + 16 * ldc, stride);
+    _tile_stored(3, c + 16 * ldc + 16, stride);
+}
+
+/* Sums start from zero, or from C: by way of `sums` where a part of the block does not exist. */
+static void begin_block(const strip *s, size_t c, float *sums) {
+    size_t ldc = s->g->ldc, valid = HONE_MIN(s->cols - c, (size_t)SIDE);
+    const float *from = block_of_c(s, c);
+    if (!s->g->accumulate) {
+        clear_sums();
+        return;
+    }
+    if (in_place(s, c)) {
+        load_from_c(from, ldc);
+        return;
+    }
+    uint32_t mask = (uint32_t)((1ull << valid) - 1);
+    for (size_t r = 0; r < SIDE; r++) {
+        uint32_t row_mask = r < s->rows ? mask : 0;
+        const float *row = r < s->rows ? from + r * ldc : from;
+        float *to = sums + r / 16 * (2 * TILE) + r % 16 * 16;
+        _mm512_store_ps(to, _mm512_maskz_loadu_ps((__mmask16)row_mask, row));
+        _mm512_store_ps(to + TILE, _mm512_maskz_loadu_ps((__mmask16)(row_mask >> 16), row + 16));
+    }
+    load_sums(true, true, sums);
+}
+
 /* The final sums of the block at column c of the strip are in the tiles. */
 static void finish_block(strip *s, bool lower, bool right, size_t c) {
     size_t valid = HONE_MIN(s->cols - c, (size_t)SIDE);
     uint32_t mask = (uint32_t)((1ull << valid) - 1);
     const hone_gemm *g = s->g;
+    if (in_place(s, c) && g->bias == NULL) {
+        store_to_c(block_of_c(s, c), g->ldc);
+        return;
+    }
     store_rest(&s->last);
     float *sums = s->final[s->turn ^= 1];
     store_sums(lower, right, sums);
@@ -230,7 +280,7 @@ static void run_piece(strip *s, run first, run second, bool begins, bool ends) {
     for (size_t c = 0; c < s->cols; c += SIDE, sums += BLOCK) {
         bool right = s->cols - c > SIDE / 2;
         if (begins)
-            clear_sums();
+            begin_block(s, c, sums);
         else
             load_sums(lower, right, sums);
         multiply_any(lower, right, &first, &s->last);
