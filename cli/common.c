@@ -168,16 +168,24 @@ static int take_arguments(poptContext context, hone_cli_arguments *arguments) {
     const hone_cli_verb *verb = arguments->verb;
     const char **left = poptGetArgs(context);
     int count = 0;
-    while (left && left[count]) count++;
+    size_t text_size = 0;
+    for (; left && left[count]; count++) text_size += strlen(left[count]) + 1;
     if (count > verb->max_arguments)
         return hone_cli_usage(verb->name, "\"%s\" is one argument too many",
                               left[verb->max_arguments]);
-    arguments->memory = calloc((size_t)count + 1, sizeof *arguments->memory);
+    /* popt frees its copies: ours follow the array, in the same block. */
+    arguments->memory = malloc(((size_t)count + 1) * sizeof *arguments->memory + text_size);
     if (!arguments->memory) {
         hone_error err = {HONE_ERR_MEMORY, "out of memory"};
         return hone_cli_fail(verb->name, &err);
     }
-    for (int i = 0; i < count; i++) arguments->memory[i] = left[i];
+    char *text = (char *)(arguments->memory + count + 1);
+    for (int i = 0; i < count; i++) {
+        size_t size = strlen(left[i]) + 1;
+        arguments->memory[i] = memcpy(text, left[i], size);
+        text += size;
+    }
+    arguments->memory[count] = NULL;
     arguments->items = arguments->memory;
     arguments->count = count;
     return HONE_CLI_GO;

@@ -33,7 +33,7 @@ typedef struct hone_cli_verb {
 } hone_cli_verb;
 
 typedef struct hone_cli_arguments {
-    const char *const *items; /* [count] arguments that are no options; they live as long as argv */
+    const char *const *items; /* [count] arguments that are no options */
     int count;
     const hone_cli_verb *verb;
     const char **memory;
