@@ -42,7 +42,10 @@ static hone_status start_side(macro_run *run, int side, hone_error *err) {
                           seq,         "--iters",
                           steps,       "--num-layers",
                           "-1",        "--rank",
-                          "8",         "--seed",
+                          "8",         "--learning-rate",
+                          "1e-4",      "--val-batches",
+                          "0",         "--save-every",
+                          "0",         "--seed",
                           seed,        o->weights ? "--weights" : NULL,
                           o->weights,  NULL};
     return hone_worker_start(&run->workers[side], set, (char *const *)argv, err);
@@ -102,7 +105,7 @@ static hone_status read_step(macro_run *run, int side, const json_t *event, int 
 static hone_status do_step(macro_run *run, int side, int step, hone_error *err) {
     hone_macro_row *row = run->row;
     json_t *event;
-    double begin = hone_clock_seconds(), loss;
+    double begin = hone_clock_seconds(), loss = NAN;
     HONE_TRY(hone_worker_go(&run->workers[side], err));
     HONE_TRY(wait_event(run, side, "step", run->options->step_seconds, &event, err));
     double seconds = hone_clock_seconds() - begin;

@@ -332,7 +332,7 @@ static hone_status run_trials(group *g, int trials, double fraction, hone_error 
             return hone_fail(err, HONE_ERR_INTERRUPTED, "stopped");
         for (int turn = 0; turn < SIDES; turn++) {
             int side = (trial + turn) % 2;
-            double seconds[PASSES];
+            double seconds[PASSES] = {0};
             HONE_TRY(sample(g, side, g->rounds, seconds, err));
             for (int pass = 0; pass < PASSES; pass++) g->samples[side][pass][trial] = seconds[pass];
         }
