@@ -2,8 +2,9 @@
  *
  * A block is 32 x 32 elements of C in four tile registers, two tiles of A and two of B feeding them:
  * one kilobyte read per tdpbf16ps, half of it from panels in the second-level cache and half from rows
- * of A that stay in the first. To let them stay, k is cut into pieces of at most PIECE; between pieces
- * the sums of a row of blocks wait in memory. Final sums go straight to a float32 C; else they are converted
+ * of A that stay in the first. To let them stay, k is cut into pieces of at most PIECE, and panels are
+ * read by tileloaddt1, which does not push them out (a fifth of the speed). Between pieces the sums of
+ * a row of blocks wait in memory. Final sums go straight to a float32 C; else they are converted
  * and stored a few rows at a time between the multiplications of the next block, which hides most of their
  * cost. Where C is added to, the sums start from it.
  *
@@ -17,7 +18,7 @@
 
 enum {
     SIDE = 32,        /* rows and columns of a block; k of one step */
-    PIECE = 320,      /* longest k at a time: 32 rows are 20 KiB */
+    PIECE = 640,      /* longest k at a time: 32 rows are 40 KiB */
     COLUMNS = 512,    /* columns whose sums wait at a time */
     TILE = 16 * 16,   /* floats of a tile */
     BLOCK = 4 * TILE, /* floats of a block: upper left, upper right, lower left, lower right */
@@ -107,18 +108,15 @@ static void store_rest(finished *f) {
 /* One step of a block; `lower` and `right`: whether those halves of it exist. */
 static inline __attribute__((always_inline)) void step(bool lower, bool right, const char *a,
                                                        size_t stride, const char *b, size_t panel) {
+    /* All loads first: the slow ones, from the second-level cache, start early. */
+    _tile_stream_loadd(6, b, ROW_BYTES);
+    if (right) _tile_stream_loadd(7, b + panel, ROW_BYTES);
     _tile_loadd(4, a, stride);
-    _tile_loadd(6, b, ROW_BYTES);
+    if (lower) _tile_loadd(5, a + 16 * stride, stride);
     _tile_dpbf16ps(0, 4, 6);
-    if (right) {
-        _tile_loadd(7, b + panel, ROW_BYTES);
-        _tile_dpbf16ps(1, 4, 7);
-    }
-    if (lower) {
-        _tile_loadd(5, a + 16 * stride, stride);
-        _tile_dpbf16ps(2, 5, 6);
-        if (right) _tile_dpbf16ps(3, 5, 7);
-    }
+    if (right) _tile_dpbf16ps(1, 4, 7);
+    if (lower) _tile_dpbf16ps(2, 5, 6);
+    if (lower && right) _tile_dpbf16ps(3, 5, 7);
 }
 
 /* Adds a run to the block in the tiles, and stores rows of the block before it meanwhile. */
@@ -178,7 +176,8 @@ static operand take_rows(const void *a, size_t lda, size_t row, size_t rows, siz
                          size_t count, hone_bf16 *copy) {
     const hone_bf16 *from = (const hone_bf16 *)a + row * lda + begin;
     size_t stride = lda * sizeof *from, padded = HONE_CEIL_DIV(count, SIDE) * SIDE;
-    bool aligned = ((uintptr_t)from | stride) % ROW_BYTES == 0;
+    /* Rows 4 KiB apart would all want the same few lines of the first-level cache. */
+    bool aligned = ((uintptr_t)from | stride) % ROW_BYTES == 0 && stride % 4096 != 0;
     if (aligned && count == padded && (rows == SIDE || rows == SIDE / 2))
         return (operand){(const char *)from, stride};
     for (size_t r = 0; r < (rows <= 16 ? 16 : SIDE); r++) {
@@ -196,10 +195,9 @@ static operand take_rows(const void *a, size_t lda, size_t row, size_t rows, siz
 typedef struct strip {
     const hone_gemm *g;
     size_t row, rows, col, cols;
-    float *waiting;  /* [COLUMNS / 32][BLOCK] sums between pieces */
-    float *final[2]; /* [BLOCK] sums to be stored, in turns */
-    int turn;
-    finished last; /* the block that is being stored */
+    float *waiting; /* [COLUMNS / 32][BLOCK] sums between pieces */
+    float *final;   /* [BLOCK] sums to be stored */
+    finished last;  /* the block that is being stored */
 } strip;
 
 /* Whether tiles may be loaded from and stored to C itself: all of the block at column c exists, as float32. */
@@ -260,11 +258,10 @@ static void finish_block(strip *s, bool lower, bool right, size_t c) {
         return;
     }
     store_rest(&s->last);
-    float *sums = s->final[s->turn ^= 1];
-    store_sums(lower, right, sums);
+    store_sums(lower, right, s->final);
     bool plain = valid == SIDE && g->c_dtype == HONE_BF16 && g->bias == NULL;
     s->last = (finished){.g = g,
-                         .sums = sums,
+                         .sums = s->final,
                          .row = s->row,
                          .col = s->col + c,
                          .rows = s->rows,
@@ -328,9 +325,9 @@ static void run_strip(strip *s, hone_bf16 *copy, hone_bf16 *copy2) {
 
 void hone_gemm_bf16_amx(const hone_gemm *g) {
     assert(!g->accumulate || g->c_dtype == HONE_F32);
-    _Alignas(64) float waiting[COLUMNS / SIDE * BLOCK], final[2][BLOCK];
+    _Alignas(64) float waiting[COLUMNS / SIDE * BLOCK], final[BLOCK];
     _Alignas(64) hone_bf16 copy[SIDE * PIECE], copy2[SIDE * PIECE];
-    strip s = {.g = g, .waiting = waiting, .final = {final[0], final[1]}};
+    strip s = {.g = g, .waiting = waiting, .final = final};
     configure();
     for (s.col = 0; s.col < g->n; s.col += COLUMNS) {
         s.cols = HONE_MIN(g->n - s.col, (size_t)COLUMNS);
