@@ -49,8 +49,8 @@ VEC_INLINE float row_exp(const float *s, size_t n, float scale, float m, void *p
     for (; i + 2 * VEC_WIDTH <= n; i += 2 * VEC_WIDTH) {
         vec_f e0 = take_exp(&e, vec_load(s + i), dtype);
         vec_f e1 = take_exp(&e, vec_load(s + i + VEC_WIDTH), dtype);
-        vec_store_as(p, dtype, i, e0);
-        vec_store_as(p, dtype, i + VEC_WIDTH, e1);
+        vec_store_short_as(p, dtype, i, e0);
+        vec_store_short_as(p, dtype, i + VEC_WIDTH, e1);
         s0 += e0;
         s1 += e1;
     }
@@ -104,7 +104,7 @@ VEC_INLINE void again_at(const again_row *row, hone_dtype dtype, size_t i, size_
     vec_f p = take_exp(&row->exponent, s, dtype);
     if (row->p) {
         if (whole)
-            vec_store_as(row->p, dtype, i, p);
+            vec_store_short_as(row->p, dtype, i, p);
         else
             vec_store_as_n(row->p, dtype, i, p, w);
     }
@@ -112,7 +112,7 @@ VEC_INLINE void again_at(const again_row *row, hone_dtype dtype, size_t i, size_
         vec_f dp = whole ? vec_load(row->dp + i) : vec_load_n(row->dp + i, w);
         vec_f ds = p * (dp - row->delta) * row->scale;
         if (whole)
-            vec_store_as(row->ds, dtype, i, ds);
+            vec_store_short_as(row->ds, dtype, i, ds);
         else
             vec_store_as_n(row->ds, dtype, i, ds, w);
     }

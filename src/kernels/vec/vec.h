@@ -1,7 +1,7 @@
 /* kernels/vec: one thin layer over GCC's vector extensions, so that one body serves every ISA.
  * Layer: kernels, private to kernels/vec.
  *
- * Each file here is compiled once per ISA with -DHONE_VEC_ISA=scalar|avx2|avx512|neon and that ISA's
+ * Each file here is compiled once per ISA with -DHONE_VEC_ISA=scalar|avx2|avx512|avx512cvt|neon and that ISA's
  * flags, and exports HONE_VEC_NAME(x) = hone_x_<isa>. `scalar` is 4 lanes of whatever the compiler's
  * baseline has. A vec_f holds VEC_WIDTH floats; memory holds float32 or bfloat16.
  *
@@ -19,7 +19,8 @@
 #define HONE_VEC_ID_scalar 1
 #define HONE_VEC_ID_avx2 2
 #define HONE_VEC_ID_avx512 3
-#define HONE_VEC_ID_neon 4
+#define HONE_VEC_ID_avx512cvt 4
+#define HONE_VEC_ID_neon 5
 #define VEC_CAT_(a, b) a##b
 #define VEC_CAT(a, b) VEC_CAT_(a, b)
 #define VEC_ID VEC_CAT(HONE_VEC_ID_, HONE_VEC_ISA)
@@ -29,10 +30,13 @@
 /* The exported name of a kernel in this ISA. */
 #define HONE_VEC_NAME(name) VEC_JOIN(name, HONE_VEC_ISA)
 
-#if VEC_ID == HONE_VEC_ID_avx512
+#if VEC_ID == HONE_VEC_ID_avx512 || VEC_ID == HONE_VEC_ID_avx512cvt
 #include <immintrin.h>
 #define VEC_WIDTH 16
 #define VEC_AVX512 1
+#if VEC_ID == HONE_VEC_ID_avx512cvt
+#define VEC_AVX512CVT 1
+#endif
 #elif VEC_ID == HONE_VEC_ID_avx2
 #include <immintrin.h>
 #define VEC_WIDTH 8
@@ -44,7 +48,7 @@
 #elif VEC_ID == HONE_VEC_ID_scalar
 #define VEC_WIDTH 4
 #else
-#error "HONE_VEC_ISA must be scalar, avx2, avx512 or neon"
+#error "HONE_VEC_ISA must be scalar, avx2, avx512, avx512cvt or neon"
 #endif
 
 /* Bodies are inlined so that a constant dtype argument leaves one inner loop per type. */
@@ -179,8 +183,7 @@ VEC_INLINE vec_f vec_from_bf16(vec_h h) {
 #endif
 }
 
-/* Round to nearest even; NaN stays NaN, quieted. */
-VEC_INLINE vec_h vec_to_bf16(vec_f v) {
+VEC_INLINE vec_h vec_to_bf16_by_bits(vec_f v) {
     vec_u bits = (vec_u)v;
     vec_u rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
 #ifdef VEC_AVX512
@@ -197,6 +200,24 @@ VEC_INLINE vec_h vec_to_bf16(vec_f v) {
     return __builtin_convertvector(rounded, vec_h);
 #endif
 #endif
+}
+
+/* The same but that a processor may take denormals for 0. */
+VEC_INLINE vec_h vec_to_bf16_short(vec_f v) {
+#ifdef VEC_AVX512CVT
+    return (vec_h)_mm512_cvtneps_pbh(v);
+#else
+    return vec_to_bf16_by_bits(v);
+#endif
+}
+
+/* Round to nearest even; NaN stays NaN, quieted. */
+VEC_INLINE vec_h vec_to_bf16(vec_f v) {
+#ifdef VEC_AVX512CVT
+    __mmask16 denormal = _mm512_fpclass_ps_mask(v, 0x20);
+    if (__builtin_expect(!_ktestz_mask16_u8(denormal, denormal), 0)) return vec_to_bf16_by_bits(v);
+#endif
+    return vec_to_bf16_short(v);
 }
 
 /* Elements i, i+1, ... of p as float32. dtype is F32 or BF16 and constant after inlining. */
@@ -238,6 +259,16 @@ VEC_INLINE void vec_store_as_n(void *p, hone_dtype dtype, size_t i, vec_f v, siz
 #else
     memcpy((hone_bf16 *)p + i, &h, n * sizeof(hone_bf16));
 #endif
+}
+
+/* For probabilities, of which a denormal one is as good as 0. */
+VEC_INLINE void vec_store_short_as(void *p, hone_dtype dtype, size_t i, vec_f v) {
+    if (dtype == HONE_F32) {
+        vec_store((float *)p + i, v);
+    } else {
+        vec_h h = vec_to_bf16_short(v);
+        memcpy((hone_bf16 *)p + i, &h, sizeof h);
+    }
 }
 
 /* One element, for what a loop over vectors leaves to do by hand. */
