@@ -123,10 +123,13 @@ VEC_INLINE void transpose_whole(const void *x, size_t ldx, void *y, size_t ldy, 
     for (size_t j = 0; j < VEC_WIDTH; j++) vec_store_as(y, dtype, j * ldy, v[j]);
 }
 
-VEC_INLINE void transpose(size_t rows, size_t cols, const void *x, size_t ldx, void *y, size_t ldy,
-                          hone_dtype dtype) {
-    for (size_t j = 0; j < cols; j += VEC_WIDTH) {
-        for (size_t i = 0; i < rows; i += VEC_WIDTH) {
+/* Squares are done in larger squares, so that cache lines are read and written whole while they are in L1. */
+enum { TRANSPOSE_BLOCK = 32 };
+
+VEC_INLINE void transpose_block(size_t rows, size_t cols, const void *x, size_t ldx, void *y,
+                                size_t ldy, hone_dtype dtype) {
+    for (size_t i = 0; i < rows; i += VEC_WIDTH) {
+        for (size_t j = 0; j < cols; j += VEC_WIDTH) {
             const void *from = vec_at(x, dtype, i * ldx + j);
             void *to = vec_at_mut(y, dtype, j * ldy + i);
             size_t h = HONE_MIN(rows - i, (size_t)VEC_WIDTH),
@@ -135,6 +138,18 @@ VEC_INLINE void transpose(size_t rows, size_t cols, const void *x, size_t ldx, v
                 transpose_whole(from, ldx, to, ldy, dtype);
             else
                 transpose_edge(h, w, from, ldx, to, ldy, dtype);
+        }
+    }
+}
+
+VEC_INLINE void transpose(size_t rows, size_t cols, const void *x, size_t ldx, void *y, size_t ldy,
+                          hone_dtype dtype) {
+    for (size_t j = 0; j < cols; j += TRANSPOSE_BLOCK) {
+        for (size_t i = 0; i < rows; i += TRANSPOSE_BLOCK) {
+            transpose_block(HONE_MIN(rows - i, (size_t)TRANSPOSE_BLOCK),
+                            HONE_MIN(cols - j, (size_t)TRANSPOSE_BLOCK),
+                            vec_at(x, dtype, i * ldx + j), ldx, vec_at_mut(y, dtype, j * ldy + i),
+                            ldy, dtype);
         }
     }
 }

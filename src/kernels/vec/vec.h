@@ -524,10 +524,16 @@ VEC_INLINE vec_sigmoid_pair vec_sigmoid(vec_f x) {
     return (vec_sigmoid_pair){vec_if_positive(x, large, small), vec_if_positive(x, small, large)};
 }
 
-/* x s(x) within 4 ulp: enough for a result in bfloat16. */
-VEC_INLINE vec_f vec_silu_short(vec_f x) {
-    vec_f t = vec_exp(-vec_abs(x));
-    return vec_if_positive(x, x, x * t) * vec_reciprocal(1.0f + t);
+/* The same for results in bfloat16: within 2^-13, in two thirds of the instructions. */
+VEC_INLINE vec_sigmoid_pair vec_sigmoid_short(vec_f x) {
+    vec_f t = vec_exp2_softmax(vec_abs(x) * vec_set1(-0x1.715476p0f));
+#ifdef VEC_AVX512
+    vec_f large = _mm512_rcp14_ps(1.0f + t);
+#else
+    vec_f large = 1.0f / (1.0f + t);
+#endif
+    vec_f small = t * large;
+    return (vec_sigmoid_pair){vec_if_positive(x, large, small), vec_if_positive(x, small, large)};
 }
 
 /* x s(x) = x/(1 + e^-x) within 2 ulp: the denominator is carried as a sum of two. 0 below -86, where it
