@@ -1,5 +1,5 @@
-/* text/added: tokens that are found in the text as they are, before normalizing ("raw") or after ("normalized"): the
- * leftmost, and of those the longest, match wins. */
+/* text/added: tokens that are found in the text as they are, before normalizing ("raw") or after
+ * ("normalized"): the leftmost, and of those the longest, match wins. */
 #ifndef HONE_TEXT_ADDED_H
 #define HONE_TEXT_ADDED_H
 
@@ -33,10 +33,10 @@ void hone_added_free(hone_added *added);
 hone_status hone_added_insert(hone_added *added, hone_added_token token, const char *text,
                               size_t size, bool normalized, hone_error *err);
 
-/* The next token of well-formed text, NULL when there is none. *begin and *end are its range with the
- * white space it takes along. Both cursors start at 0: *seek is where the search goes on, *at the end
- * of the last token; as in the tokenizers library a token may lie in the white space that the one
- * before it took, so *begin may be less than *at was. */
+/* The next token of well-formed text, NULL when there is none. *begin and *end are its range with
+ * the white space it takes along. Both cursors start at 0: *seek is where the search goes on, *at
+ * the end of the last token; as in the tokenizers library a token may lie in the white space that
+ * the one before it took, so *begin may be less than *at was. */
 const hone_added_token *hone_added_next(const hone_added *added, bool normalized, const char *text,
                                         size_t size, size_t *at, size_t *seek, size_t *begin,
                                         size_t *end);

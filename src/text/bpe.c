@@ -1,5 +1,5 @@
-/* text/bpe: see bpe.h. Symbols form a linked list; a heap holds the joins that are possible now. A join in the heap
- * that no longer fits its symbols is noticed when it comes up and dropped. */
+/* text/bpe: see bpe.h. Symbols form a linked list; a heap holds the joins that are possible now. A
+ * join in the heap that no longer fits its symbols is noticed when it comes up and dropped. */
 #include "text/bpe.h"
 #include "base/size.h"
 #include "text/unicode.h"
@@ -180,9 +180,10 @@ static bool has_byte_tokens(const hone_bpe *bpe, const char *text, size_t size) 
     return true;
 }
 
-/* One symbol per character. With merges a character without token becomes its bytes' tokens at once, or the
- * unknown token, which waits: as in the tokenizers library it is written before the next known character, after byte
- * tokens that came in between. With scores it stays as it is, since it may still be joined. */
+/* One symbol per character. With merges a character without token becomes its bytes' tokens at
+ * once, or the unknown token, which waits: as in the tokenizers library it is written before the
+ * next known character, after byte tokens that came in between. With scores it stays as it is,
+ * since it may still be joined. */
 static hone_status split_characters(const hone_bpe *bpe, const char *text, size_t size,
                                     hone_bpe_work *work, hone_error *err) {
     size_t unknown_begin = 0, unknown_size = 0;

@@ -1,6 +1,7 @@
-/* text/bpe: byte-pair encoding of one piece of text, in the two ways that models use: merges given as ranked
- * pairs of tokens (GPT-2, tokenizer.json), or any two neighbours whose joined text is a token, the best score
- * first (SentencePiece as kept in GGUF). O(n log n) in the length of the piece. */
+/* text/bpe: byte-pair encoding of one piece of text, in the two ways that models use: merges given
+ * as ranked pairs of tokens (GPT-2, tokenizer.json), or any two neighbours whose joined text is a
+ * token, the best score first (SentencePiece as kept in GGUF). O(n log n) in the length of the
+ * piece. */
 #ifndef HONE_TEXT_BPE_H
 #define HONE_TEXT_BPE_H
 
@@ -22,14 +23,15 @@ typedef struct hone_bpe {
     int32_t two_byte_ids[0x800]; /* of single characters below U+0800 */
 } hone_bpe;
 
-/* The two ways; call one of them when the vocabulary is complete. `count` is how many merges will be added;
- * scores[id] NaN: a token that text is never joined to. */
+/* The two ways; call one of them when the vocabulary is complete. `count` is how many merges will
+ * be added; scores[id] NaN: a token that text is never joined to. */
 hone_status hone_bpe_init_merges(hone_bpe *bpe, const hone_vocab *vocab, hone_region *region,
                                  size_t count, hone_error *err);
 hone_status hone_bpe_init_scores(hone_bpe *bpe, const hone_vocab *vocab, hone_region *region,
                                  const float *scores, hone_error *err);
 
-/* The pair's rank; a pair given again takes the later rank. HONE_ERR_FORMAT names what is not in the vocabulary. */
+/* The pair's rank; a pair given again takes the later rank. HONE_ERR_FORMAT names what is not in
+ * the vocabulary. */
 hone_status hone_bpe_add_merge(hone_bpe *bpe, int32_t rank, const char *left, size_t left_size,
                                const char *right, size_t right_size, hone_error *err);
 

@@ -19,9 +19,9 @@ typedef struct hone_chat_span {
     size_t begin, end;
 } hone_chat_span;
 
-/* Renders with `variables` (a JSON object: messages, tools, add_generation_prompt, bos_token, eos_token, ...).
- * The text is appended to *out. *spans (malloc'ed, caller frees; may be NULL if not wanted) receives
- * the generation ranges, relative to where the text began. */
+/* Renders with `variables` (a JSON object: messages, tools, add_generation_prompt, bos_token,
+ * eos_token, ...). The text is appended to *out. *spans (malloc'ed, caller frees; may be NULL if
+ * not wanted) receives the generation ranges, relative to where the text began. */
 hone_status hone_chat_template_render(const hone_chat_template *chat, const json_t *variables,
                                       hone_buf *out, hone_chat_span **spans, size_t *span_count,
                                       hone_error *err);

@@ -41,7 +41,8 @@ static int hex_digit(char c) {
     return -1;
 }
 
-/* The byte that "<0xNN>" stands for, -1 for other tokens. "+N" counts as one digit, as Rust parses it. */
+/* The byte that "<0xNN>" stands for, -1 for other tokens. "+N" counts as one digit, as Rust parses
+ * it. */
 static int token_byte(const char *text, size_t size) {
     if (size != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>') return -1;
     int high = text[3] == '+' ? 0 : hex_digit(text[3]);

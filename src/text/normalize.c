@@ -1,4 +1,5 @@
-/* text/normalize: the normalizers of tokenizer.json over plain text; no alignment is kept, hone needs none. */
+/* text/normalize: the normalizers of tokenizer.json over plain text; no alignment is kept, hone
+ * needs none. */
 #define _GNU_SOURCE 1 /* memmem */
 #include "base/size.h"
 #include "text/pipeline.h"
@@ -80,7 +81,8 @@ static int by_class(const void *a, const void *b) {
     return (x->at > y->at) - (x->at < y->at);
 }
 
-/* Canonical order: a stable sort of each run of combining marks. utf8proc's own ordering is quadratic. */
+/* Canonical order: a stable sort of each run of combining marks. utf8proc's own ordering is
+ * quadratic. */
 static hone_status order_run(int32_t *run, size_t count, hone_error *err) {
     bool sorted = true;
     for (size_t i = 1; i < count; i++)

@@ -1,5 +1,6 @@
-/* text/pipeline: the steps around BPE as plain data: normalizers and pre-tokenizers before it, decoders after. Each is a
- * flat list (a "Sequence" is its members in order); the steps' strings lie in the tokenizer's region. */
+/* text/pipeline: the steps around BPE as plain data: normalizers and pre-tokenizers before it,
+ * decoders after. Each is a flat list (a "Sequence" is its members in order); the steps' strings
+ * lie in the tokenizer's region. */
 #ifndef HONE_TEXT_PIPELINE_H
 #define HONE_TEXT_PIPELINE_H
 

@@ -1,5 +1,5 @@
-/* text/pretokenize: the pre-tokenizers of tokenizer.json. Each step takes every piece apart; a step that rewrites text
- * (ByteLevel, Metaspace) moves the pieces to another buffer. */
+/* text/pretokenize: the pre-tokenizers of tokenizer.json. Each step takes every piece apart; a
+ * step that rewrites text (ByteLevel, Metaspace) moves the pieces to another buffer. */
 #define _GNU_SOURCE 1 /* memmem */
 #include "base/size.h"
 #include "text/pipeline.h"
@@ -50,7 +50,8 @@ void hone_matchers_free(hone_matchers *matchers) {
     matchers->count = 0;
 }
 
-/* Takes the matches of one piece in order and hands the ranges that the behavior makes of them to *out. */
+/* Takes the matches of one piece in order and hands the ranges that the behavior makes of them to
+ * *out. */
 typedef struct splitter {
     hone_split_behavior behavior;
     bool invert;
@@ -98,7 +99,7 @@ static hone_status take_range(splitter *s, size_t begin, size_t end, bool match,
             return HONE_OK;
         }
         return hold(s, begin, end, err);
-    case HONE_SPLIT_MERGED_WITH_NEXT: /* a match waits for what follows; of two matches in a row the first stands alone */
+    case HONE_SPLIT_MERGED_WITH_NEXT: /* of two matches in a row the first stands alone */
         if (s->open && previous && !match) {
             s->end = end;
             return HONE_OK;
@@ -208,7 +209,8 @@ static hone_status append_byte_level(hone_buf *out, const char *text, size_t siz
     return HONE_OK;
 }
 
-/* Copies the piece to out->text as the step wants it before it splits: with a space or its replacement in front. */
+/* Copies the piece to out->text as the step wants it before it splits: with a space or its
+ * replacement in front. */
 static hone_status rewrite_piece(const hone_pretokenize_step *step, const char *text,
                                  const hone_piece *piece, hone_buf *out, hone_error *err) {
     const char *begin = text + piece->begin;

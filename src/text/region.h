@@ -1,5 +1,6 @@
-/* text/region: memory that is given back all at once. A chain of blocks with a cap, for parsed templates, the
- * values of one rendering and the strings of a tokenizer. Not to be confused with base/arena, which plans. */
+/* text/region: memory that is given back all at once. A chain of blocks with a cap, for parsed
+ * templates, the values of one rendering and the strings of a tokenizer. Not to be confused with
+ * base/arena, which plans. */
 #ifndef HONE_TEXT_REGION_H
 #define HONE_TEXT_REGION_H
 
@@ -28,8 +29,8 @@ void *hone_region_array(hone_region *region, size_t count, size_t size, hone_err
 /* A NUL-terminated copy of `size` bytes. */
 char *hone_region_copy(hone_region *region, const char *text, size_t size, hone_error *err);
 
-/* Grows the memory that ends at `end` by `extra` bytes in place, when it was the last given out and there is room.
- * Makes repeated appending linear. */
+/* Grows the memory that ends at `end` by `extra` bytes in place, when it was the last given out
+ * and there is room. Makes repeated appending linear. */
 bool hone_region_extend(hone_region *region, const char *end, size_t extra);
 
 #endif

@@ -1,4 +1,5 @@
-/* text/tokenizer: opening, encoding and decoding; the loaders are tokenizer_gguf.c and tokenizer_json.c. */
+/* text/tokenizer: opening, encoding and decoding; the loaders are tokenizer_gguf.c and
+ * tokenizer_json.c. */
 #include "text/tokenizer_impl.h"
 #include "base/size.h"
 #include "text/unicode.h"
@@ -138,7 +139,8 @@ static hone_status encode_plain(encoder *e, const char *text, size_t size, bool 
 static hone_status encode_segments(encoder *e, bool normalized, const char *text, size_t size,
                                    bool first, hone_error *err);
 
-/* Text without raw tokens: normalized, then looked through for the tokens of the normalized kind. */
+/* Text without raw tokens: normalized, then looked through for the tokens of the normalized kind.
+ */
 static hone_status encode_raw_segment(encoder *e, const char *text, size_t size, bool first,
                                       hone_error *err) {
     const hone_tokenizer *t = e->t;

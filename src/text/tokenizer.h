@@ -1,5 +1,6 @@
 /* text/tokenizer: text to token ids and back. Byte-level BPE and SentencePiece-style BPE with byte
- * fallback, from a GGUF's metadata or from tokenizer.json. Immutable after opening, so threads share it. */
+ * fallback, from a GGUF's metadata or from tokenizer.json. Immutable after opening, so threads
+ * share it. */
 #ifndef HONE_TEXT_TOKENIZER_H
 #define HONE_TEXT_TOKENIZER_H
 
@@ -7,23 +8,24 @@
 
 typedef struct hone_tokenizer hone_tokenizer;
 
-/* From GGUF metadata (tokenizer.ggml.*) or, for a folder or a single .safetensors, from tokenizer.json
- * (and tokenizer_config.json, where it is there) in the same folder. *out is owned by the caller. */
+/* From GGUF metadata (tokenizer.ggml.*) or, for a folder or a single .safetensors, from
+ * tokenizer.json (and tokenizer_config.json, where it is there) in the same folder. *out is owned
+ * by the caller. */
 hone_status hone_tokenizer_open(const hone_file_set *set, hone_tokenizer **out, hone_error *err);
 
 /* From a folder that holds tokenizer.json. */
 hone_status hone_tokenizer_open_folder(const char *folder, hone_tokenizer **out, hone_error *err);
 void hone_tokenizer_free(hone_tokenizer **tokenizer);
 
-/* Encodes `size` bytes of text (NUL allowed; ill-formed UTF-8 becomes U+FFFD). `add_special`: what the model's
- * post-processor adds (BOS for Llama). Special tokens written in the text are recognised.
- * *ids is malloc'ed, the caller frees. Time is O(n log n), also for "a" x 10^6. */
+/* Encodes `size` bytes of text (NUL allowed; ill-formed UTF-8 becomes U+FFFD). `add_special`: what
+ * the model's post-processor adds (BOS for Llama). Special tokens written in the text are
+ * recognised. *ids is malloc'ed, the caller frees. Time is O(n log n), also for "a" x 10^6. */
 hone_status hone_tokenizer_encode(const hone_tokenizer *tokenizer, const char *text, size_t size,
                                   bool add_special, int32_t **ids, size_t *count, hone_error *err);
 
-/* Decodes as Hugging Face's decode(skip_special_tokens=..., clean_up_tokenization_spaces=False). *text is
- * malloc'ed and NUL-terminated, *size its length; ids out of range are HONE_ERR_USAGE. Bytes that
- * are not UTF-8 become U+FFFD as Rust's from_utf8_lossy has it. */
+/* Decodes as Hugging Face's decode(skip_special_tokens=..., clean_up_tokenization_spaces=False).
+ * *text is malloc'ed and NUL-terminated, *size its length; ids out of range are HONE_ERR_USAGE.
+ * Bytes that are not UTF-8 become U+FFFD as Rust's from_utf8_lossy has it. */
 hone_status hone_tokenizer_decode(const hone_tokenizer *tokenizer, const int32_t *ids, size_t count,
                                   bool skip_special, char **text, size_t *size, hone_error *err);
 

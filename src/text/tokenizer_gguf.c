@@ -1,5 +1,6 @@
-/* text/tokenizer_gguf: a tokenizer from GGUF metadata (keys tokenizer.ggml.*; source: the GGUF specification and the
- * behaviour of llama.cpp). Kinds: gpt2, a byte-level BPE whose split `pre` names, and llama, SentencePiece BPE. */
+/* text/tokenizer_gguf: a tokenizer from GGUF metadata (keys tokenizer.ggml.*; source: the GGUF
+ * specification and the behaviour of llama.cpp). Kinds: gpt2, a byte-level BPE whose split `pre`
+ * names, and llama, SentencePiece BPE. */
 #include "text/tokenizer_impl.h"
 #include "base/size.h"
 #include "text/unicode.h"
@@ -112,7 +113,8 @@ static hone_status load_vocabulary(hone_tokenizer *t, const gguf_vocab *v, hone_
     return HONE_OK;
 }
 
-/* Control, unknown and user-defined tokens are found in the text first. What is not UTF-8 can never be in a text. */
+/* Control, unknown and user-defined tokens are found in the text first. What is not UTF-8 can
+ * never be in a text. */
 static hone_status load_added(hone_tokenizer *t, const gguf_vocab *v, hone_error *err) {
     for (size_t i = 0; i < v->count; i++) {
         int32_t type = type_of(v, i);

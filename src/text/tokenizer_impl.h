@@ -35,7 +35,8 @@ hone_status hone_tokenizer_load_gguf(hone_tokenizer *tokenizer, const hone_file_
 hone_status hone_tokenizer_load_folder(hone_tokenizer *tokenizer, const char *folder,
                                        hone_error *err);
 
-/* The parts of tokenizer.json; `value` may be NULL or null where the part may be absent. `name` is for messages. */
+/* The parts of tokenizer.json; `value` may be NULL or null where the part may be absent. `name` is
+ * for messages. */
 hone_status hone_tokenizer_load_normalizer(hone_tokenizer *tokenizer, const json_t *value,
                                            const char *name, hone_error *err);
 hone_status hone_tokenizer_load_pre_tokenizer(hone_tokenizer *tokenizer, const json_t *value,
@@ -45,8 +46,8 @@ hone_status hone_tokenizer_load_decoder(hone_tokenizer *tokenizer, const json_t 
 hone_status hone_tokenizer_load_post_processor(hone_tokenizer *tokenizer, const json_t *value,
                                                const char *name, hone_error *err);
 
-/* A text that the vocabulary has becomes one that is found in the input before all else. Call when the normalizer is
- * loaded: a normalized token is looked for in its normalized form. */
+/* A text that the vocabulary has becomes one that is found in the input before all else. Call when
+ * the normalizer is loaded: a normalized token is looked for in its normalized form. */
 hone_status hone_tokenizer_add_token(hone_tokenizer *tokenizer, hone_added_token token,
                                      bool special, bool normalized, hone_error *err);
 

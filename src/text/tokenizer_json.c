@@ -1,5 +1,6 @@
-/* text/tokenizer_json: a tokenizer from a folder's tokenizer.json: the vocabulary, the merges and the added tokens; from
- * tokenizer_config.json and chat_template.jinja: special tokens and the chat template. */
+/* text/tokenizer_json: a tokenizer from a folder's tokenizer.json: the vocabulary, the merges and
+ * the added tokens; from tokenizer_config.json and chat_template.jinja: special tokens and the
+ * chat template. */
 #include "text/tokenizer_impl.h"
 #include "base/size.h"
 #include <stdlib.h>
@@ -203,7 +204,8 @@ static hone_status load_document(hone_tokenizer *t, const json_t *root, hone_err
     return load_added(t, added, true, err);
 }
 
-/* A special token is a string or an object with "content". One that the vocabulary lacks does not exist. */
+/* A special token is a string or an object with "content". One that the vocabulary lacks does not
+ * exist. */
 static hone_status load_special(const hone_tokenizer *t, const json_t *config, const char *key,
                                 int32_t *id, hone_error *err) {
     const json_t *value = json_object_get(config, key);

@@ -1,5 +1,5 @@
-/* text/tokenizer_parts: the components of tokenizer.json around the model, by their "type". A kind that is not known is
- * refused by name: to leave it out would silently give other tokens. */
+/* text/tokenizer_parts: the components of tokenizer.json around the model, by their "type". A kind
+ * that is not known is refused by name: to leave it out would silently give other tokens. */
 #include "text/tokenizer_impl.h"
 #include "base/size.h"
 #include "text/unicode.h"
@@ -22,7 +22,8 @@ static hone_status bad_member(const char *name, const char *type, const char *ke
                      expected);
 }
 
-/* Calls `load` for the component, or for each in turn when it is a "Sequence" (its list is under `list_key`). */
+/* Calls `load` for the component, or for each in turn when it is a "Sequence" (its list is under
+ * `list_key`). */
 static hone_status for_each(hone_tokenizer *t, const json_t *value, const char *list_key,
                             load_one load, int depth, const char *name, hone_error *err) {
     const char *type;

@@ -1,12 +1,13 @@
-/* text/unicode: UTF-8 in and out, and the character classes that tokenizers and templates ask for. */
+/* text/unicode: UTF-8 in and out, and the character classes that tokenizers and templates ask for.
+ */
 #ifndef HONE_TEXT_UNICODE_H
 #define HONE_TEXT_UNICODE_H
 
 #include "base/buf.h"
 #include "base/utf8.h"
 
-/* The code point at text[0]; size > 0. Returns the bytes it takes. Ill-formed: *cp is -1 and the length is that of
- * the maximal subpart which Rust's from_utf8_lossy replaces by one U+FFFD. */
+/* The code point at text[0]; size > 0. Returns the bytes it takes. Ill-formed: *cp is -1 and the
+ * length is that of the maximal subpart which Rust's from_utf8_lossy replaces by one U+FFFD. */
 size_t hone_char_next(const char *text, size_t size, int32_t *cp);
 
 /* Appends with each ill-formed maximal subpart replaced by U+FFFD. */

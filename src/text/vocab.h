@@ -1,4 +1,5 @@
-/* text/vocab: token texts by id and ids by text; also the growable list of ids that encoding fills. */
+/* text/vocab: token texts by id and ids by text; also the growable list of ids that encoding
+ * fills. */
 #ifndef HONE_TEXT_VOCAB_H
 #define HONE_TEXT_VOCAB_H
 
@@ -13,7 +14,8 @@ typedef struct hone_token {
     bool outside;              /* not in the model's vocabulary: BPE never makes it */
 } hone_token;
 
-/* Invariant: tokens[i].text != NULL implies the table finds i, or an id of the same text set later. */
+/* Invariant: tokens[i].text != NULL implies the table finds i, or an id of the same text set
+ * later. */
 typedef struct hone_vocab {
     hone_token *tokens; /* [count], region-owned */
     int32_t count;      /* ids are 0 .. count-1 */
@@ -26,7 +28,8 @@ typedef struct hone_vocab {
 /* Makes room for ids 0 .. count-1. */
 hone_status hone_vocab_init(hone_vocab *vocab, hone_region *region, size_t count, hone_error *err);
 
-/* Sets the text of an id in range, which must not have one yet; HONE_ERR_FORMAT when another id has that text. */
+/* Sets the text of an id in range, which must not have one yet; HONE_ERR_FORMAT when another id
+ * has that text. */
 hone_status hone_vocab_set(hone_vocab *vocab, hone_region *region, int32_t id, const char *text,
                            size_t size, hone_error *err);
 
