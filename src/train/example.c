@@ -50,14 +50,13 @@ static hone_status encode(const hone_model *model, const char *text, size_t size
     return HONE_OK;
 }
 
-/* How many of the example's tokens lie wholly before byte `edge` of its text. */
+/* How many of the example's tokens lie before byte `edge` of its text: those that the text up to it, tokenized alone, has
+ * too. A token that reaches over the edge is not among them. */
 static hone_status tokens_before(const hone_model *model, const hone_example *example,
                                  const char *text, size_t size, size_t edge, bool special,
                                  size_t *tokens, hone_error *err) {
-    if (edge >= size) {
-        *tokens = example->count;
-        return HONE_OK;
-    }
+    *tokens = example->count;
+    if (edge >= size) return HONE_OK;
     int32_t *ids;
     size_t count, same = 0;
     HONE_TRY(encode(model, text, edge, special, &ids, &count, err));
@@ -201,7 +200,7 @@ static hone_chat_span find_content(const chat *c, const json_t *message, const h
 
 /* The bytes of message `i`, an assistant's: what is there after the generation prompt and not without the message. */
 static hone_status find_turn(const chat *c, size_t i, hone_chat_span *range, hone_error *err) {
-    hone_buf before = hone_buf_make(0), with = hone_buf_make(0);
+    hone_buf before = hone_buf_make(RENDER_LIMIT), with = hone_buf_make(RENDER_LIMIT);
     hone_error ignored;
     /* A template may refuse a chat that does not begin with the user: then nothing is known to stand before. */
     bool known = render(c, i, true, &before, NULL, NULL, &ignored) == HONE_OK &&
