@@ -12,7 +12,7 @@
 
 enum {
     GRAIN = 2 * HONE_PANEL, /* columns that the kernels like to have together */
-    DEPTH = 3072,           /* longest block of k */
+    DEPTH = 2048,           /* longest block of k */
     PACKED_BYTES =
         512 * 1024,   /* packed panels at a time: what leaves room for A in a 1 MiB cache */
     PACKING_ROWS = 96 /* packing a column costs about what multiplying it by these many rows does */

@@ -16,7 +16,7 @@ VEC_INLINE size_t panel_words(hone_dtype compute, size_t k) {
     return HONE_CEIL_DIV(k, HONE_PANEL_DEPTH) * (HONE_PANEL_DEPTH / 2);
 }
 
-/* dst[i][j] = src[j][i] for 16 rows j and `words` words i. Rows of src may be read to ROW_WORDS. */
+/* dst[i][j] = src[j][i] for 16 rows j and `words` words i. Rows of src are read to a whole vector. */
 static void transpose_words(uint32_t src[HONE_PANEL][ROW_WORDS], size_t words, uint32_t *dst) {
     for (size_t i = 0; i < words; i += VEC_WIDTH) {
         for (size_t j = 0; j < HONE_PANEL; j += VEC_WIDTH) {
@@ -46,8 +46,10 @@ VEC_INLINE void pack_rows(const hone_matrix *w, size_t n0, size_t n, size_t k0, 
         for (size_t word = 0; word < depth; word += ROW_WORDS) {
             size_t words = HONE_MIN(depth - word, (size_t)ROW_WORDS);
             size_t at = word * per_word, count = at < k ? HONE_MIN(words * per_word, k - at) : 0;
-            if (valid < HONE_PANEL || count < words * per_word) memset(rows, 0, sizeof rows);
-            for (size_t j = 0; j < valid; j++) {
+            for (size_t j = 0; j < HONE_PANEL; j++) {
+                size_t filled = j < valid ? count / per_word : 0; /* whole words that follow */
+                memset(rows[j] + filled, 0, (words - filled) * sizeof rows[j][0]);
+                if (j >= valid || count == 0) continue;
                 HONE_VEC_NAME(unpack_scaled)
                 (w, n0 + first + j, k0 + at, count, scale, compute, rows[j]);
             }
@@ -86,7 +88,7 @@ VEC_INLINE void pack_columns(const hone_matrix *w, size_t n0, size_t n, size_t k
                 HONE_VEC_NAME(unpack_scaled)(w, k0 + row + 1, n0 + col, count, scale, compute, odd);
             else
                 memset(odd, 0, sizeof odd);
-            for (size_t j = 0; j < COLUMNS; j++) words[j] = even[j] | (uint32_t)odd[j] << 16;
+            for (size_t j = 0; j < count; j++) words[j] = even[j] | (uint32_t)odd[j] << 16;
             spread(words, count, panel_size, dst + i * HONE_PANEL);
         }
     }

@@ -3,7 +3,19 @@
 #include "base/size.h"
 #include "kernels/variants.h"
 
-enum { BLOCK = 32, CHUNK = 256 }; /* elements of a quantized block; of the buffer on the stack */
+enum { BLOCK = 32 }; /* elements of a quantized block */
+
+/* Where elements go: multiplied by `scale` if `scaled`, rounded to `type`; both constant after inlining. */
+typedef struct sink {
+    void *data;
+    hone_dtype type;
+    bool scaled;
+    float scale;
+} sink;
+
+VEC_INLINE void emit(const sink *to, size_t i, vec_f v) {
+    vec_store_as(to->data, to->type, i, to->scaled ? v * vec_set1(to->scale) : v);
+}
 
 static uint16_t load_u16(const uint8_t *p) {
     uint16_t v;
@@ -11,32 +23,67 @@ static uint16_t load_u16(const uint8_t *p) {
     return v;
 }
 
-/* As hone_f16_to_f32, without branches, so that loops over it are vectorized. */
 VEC_INLINE float f16_to_f32(uint16_t h) {
-    uint32_t bits = (uint32_t)(h & 0x7fffu) << 13;
-    float magnitude;
-    memcpy(&magnitude, &bits, sizeof magnitude);
-    magnitude *= 0x1p112f; /* moves the exponent's bias; exact for denormals too */
-    memcpy(&bits, &magnitude, sizeof bits);
-    bits |= (h & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0u;
-    bits |= (uint32_t)(h & 0x8000u) << 16;
-    memcpy(&magnitude, &bits, sizeof magnitude);
-    return magnitude;
+#if defined(VEC_AVX512) || defined(VEC_AVX2)
+    return _cvtsh_ss(h);
+#else
+    return hone_f16_to_f32(h);
+#endif
 }
 
-/* 16 bytes: low nibbles are elements 0-15, high nibbles 16-31. */
-VEC_INLINE void halves(const uint8_t *codes, float d, float m, float *restrict out) {
-    for (int i = 0; i < 16; i++) {
-        out[i] = d * (float)(codes[i] & 15) + m;
-        out[i + 16] = d * (float)(codes[i] >> 4) + m;
+/* VEC_WIDTH float16 from any address. */
+VEC_INLINE vec_f load_f16(const uint8_t *p) {
+#if defined(VEC_AVX512)
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+#elif defined(VEC_AVX2)
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
+#else
+    vec_f v;
+    for (int i = 0; i < VEC_WIDTH; i++) v[i] = hone_f16_to_f32(load_u16(p + 2 * i));
+    return v;
+#endif
+}
+
+/* VEC_WIDTH bytes as integers. */
+VEC_INLINE vec_i load_bytes(const uint8_t *p) {
+#if defined(VEC_AVX512)
+    return (vec_i)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+#elif defined(VEC_AVX2)
+    return (vec_i)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));
+#else
+    return (vec_i){p[0], p[1], p[2], p[3]};
+#endif
+}
+
+VEC_INLINE vec_f to_float(vec_i v) {
+#if defined(VEC_AVX512)
+    return _mm512_cvtepi32_ps((__m512i)v);
+#else
+    return __builtin_convertvector(v, vec_f);
+#endif
+}
+
+/* 16 bytes: low nibbles are elements 0-15, high nibbles 16-31; alternating along the row when `paired`. */
+VEC_INLINE void decode_nibbles(const uint8_t *codes, bool paired, float scale, float shift,
+                               const sink *to, size_t at) {
+    const vec_f d = vec_set1(scale), m = vec_set1(shift);
+    for (size_t i = 0; i < 16; i += VEC_WIDTH) {
+        vec_i bytes = load_bytes(codes + i);
+        vec_f low = vec_fma(d, to_float(bytes & 15), m), high = vec_fma(d, to_float(bytes >> 4), m);
+        if (paired) {
+            emit(to, at + 2 * i, vec_zip_low(low, high));
+            emit(to, at + 2 * i + VEC_WIDTH, vec_zip_high(low, high));
+        } else {
+            emit(to, at + i, low);
+            emit(to, at + 16 + i, high);
+        }
     }
 }
 
-/* 16 bytes: the low nibble comes before the high one. */
-VEC_INLINE void pairs(const uint8_t *codes, float d, float m, float *restrict out) {
-    for (int i = 0; i < 16; i++) {
-        out[2 * i] = d * (float)(codes[i] & 15) + m;
-        out[2 * i + 1] = d * (float)(codes[i] >> 4) + m;
+VEC_INLINE void decode_bytes(const uint8_t *codes, float scale, const sink *to, size_t at) {
+    for (size_t i = 0; i < BLOCK; i += VEC_WIDTH) {
+        vec_i code = (load_bytes(codes + i) ^ 0x80) - 0x80; /* extends the sign */
+        emit(to, at + i, vec_set1(scale) * to_float(code));
     }
 }
 
@@ -50,89 +97,102 @@ static float affine_value(const void *values, hone_dtype dtype, size_t index) {
     return dtype == HONE_F16 ? f16_to_f32(load_u16(at)) : hone_bf16_to_f32(load_u16(at));
 }
 
-static void decode_block(const hone_matrix *w, size_t row, size_t block, float *restrict out) {
-    size_t bytes = w->dtype == HONE_AFFINE4 ? 16 : hone_dtype_block_bytes(w->dtype);
+VEC_INLINE void decode_block(hone_dtype dtype, const hone_matrix *w, size_t row, size_t block,
+                             const sink *to, size_t at) {
+    size_t bytes = dtype == HONE_AFFINE4 ? 16 : hone_dtype_block_bytes(dtype);
     const uint8_t *p = (const uint8_t *)w->data + row * w->row_bytes + block * bytes;
-    switch (w->dtype) {
-    case HONE_Q4_0: {
-        float d = f16_to_f32(load_u16(p));
-        halves(p + 2, d, -8.0f * d, out);
-        break;
+    if (dtype == HONE_AFFINE4) {
+        size_t group = (size_t)w->group, i = row * (w->cols / group) + block * BLOCK / group;
+        decode_nibbles(p, true, affine_value(w->scales, w->affine_dtype, i),
+                       affine_value(w->biases, w->affine_dtype, i), to, at);
+        return;
     }
-    case HONE_Q4_1:
-        halves(p + 4, f16_to_f32(load_u16(p)), f16_to_f32(load_u16(p + 2)), out);
-        break;
-    case HONE_Q8_0: {
-        float d = f16_to_f32(load_u16(p));
-        for (int i = 0; i < BLOCK; i++) out[i] = d * (float)(int8_t)p[2 + i];
-        break;
-    }
-    default: {
-        assert(w->dtype == HONE_AFFINE4);
-        size_t group = (size_t)w->group, at = row * (w->cols / group) + block * BLOCK / group;
-        pairs(p, affine_value(w->scales, w->affine_dtype, at),
-              affine_value(w->biases, w->affine_dtype, at), out);
-        break;
-    }
-    }
+    float d = f16_to_f32(load_u16(p));
+    if (dtype == HONE_Q4_0)
+        decode_nibbles(p + 2, false, d, -8.0f * d, to, at);
+    else if (dtype == HONE_Q4_1)
+        decode_nibbles(p + 4, false, d, f16_to_f32(load_u16(p + 2)), to, at);
+    else
+        decode_bytes(p + 2, d, to, at);
 }
 
-static void unpack_blocks(const hone_matrix *w, size_t row, size_t col, size_t count, float *dst) {
-    float part[BLOCK];
-    while (count > 0) {
-        size_t skip = col % BLOCK, take = HONE_MIN(count, BLOCK - skip);
+VEC_INLINE void unpack_blocks(hone_dtype dtype, const hone_matrix *w, size_t row, size_t col,
+                              size_t count, const sink *to) {
+    for (size_t done = 0; done < count;) {
+        size_t skip = (col + done) % BLOCK, take = HONE_MIN(count - done, BLOCK - skip);
+        size_t block = (col + done) / BLOCK;
         if (take == BLOCK) {
-            decode_block(w, row, col / BLOCK, dst);
+            decode_block(dtype, w, row, block, to, done);
         } else {
-            decode_block(w, row, col / BLOCK, part);
-            memcpy(dst, part + skip, take * sizeof(float));
+            float part[BLOCK];
+            sink whole = {part, HONE_F32, to->scaled, to->scale};
+            decode_block(dtype, w, row, block, &whole, 0);
+            for (size_t i = 0; i < take; i++)
+                vec_put_as(to->data, to->type, done + i, part[skip + i]);
         }
-        col += take, dst += take, count -= take;
+        done += take;
     }
 }
 
-static void unpack_f32(const hone_matrix *w, size_t row, size_t col, size_t count,
-                       float *restrict dst) {
+VEC_INLINE vec_f load_dense(hone_dtype dtype, const uint8_t *p, size_t i) {
+    return dtype == HONE_F16 ? load_f16(p + 2 * i) : vec_load_as(p, dtype, i);
+}
+
+VEC_INLINE void unpack_dense(hone_dtype dtype, const uint8_t *p, size_t count, const sink *to) {
+    size_t i = 0;
+    for (; i + VEC_WIDTH <= count; i += VEC_WIDTH) emit(to, i, load_dense(dtype, p, i));
+    if (i == count) return;
+    uint8_t rest[4 * VEC_WIDTH] = {0};
+    size_t element = hone_dtype_block_bytes(dtype);
+    memcpy(rest, p + i * element, (count - i) * element);
+    vec_f v = load_dense(dtype, rest, 0);
+    if (to->scaled) v *= vec_set1(to->scale);
+    vec_store_as_n(to->data, to->type, i, v, count - i);
+}
+
+VEC_INLINE void unpack_to(const hone_matrix *w, size_t row, size_t col, size_t count,
+                          const sink *to) {
     const uint8_t *p = (const uint8_t *)w->data + row * w->row_bytes;
     switch (w->dtype) {
     case HONE_F32:
-        memcpy(dst, p + col * sizeof(float), count * sizeof(float));
-        break;
-    case HONE_BF16:
-        for (size_t i = 0; i < count; i++) dst[i] = hone_bf16_to_f32(load_u16(p + 2 * (col + i)));
+        unpack_dense(HONE_F32, p + col * 4, count, to);
         break;
     case HONE_F16:
-        for (size_t i = 0; i < count; i++) dst[i] = f16_to_f32(load_u16(p + 2 * (col + i)));
+        unpack_dense(HONE_F16, p + col * 2, count, to);
+        break;
+    case HONE_BF16:
+        unpack_dense(HONE_BF16, p + col * 2, count, to);
+        break;
+    case HONE_Q4_0:
+        unpack_blocks(HONE_Q4_0, w, row, col, count, to);
+        break;
+    case HONE_Q4_1:
+        unpack_blocks(HONE_Q4_1, w, row, col, count, to);
+        break;
+    case HONE_Q8_0:
+        unpack_blocks(HONE_Q8_0, w, row, col, count, to);
         break;
     default:
-        unpack_blocks(w, row, col, count, dst);
+        unpack_blocks(HONE_AFFINE4, w, row, col, count, to);
         break;
     }
-}
-
-static void round_bf16(const float *x, size_t count, hone_bf16 *y) {
-    size_t i = 0;
-    for (; i + VEC_WIDTH <= count; i += VEC_WIDTH) vec_store_as(y, HONE_BF16, i, vec_load(x + i));
-    if (i < count) vec_store_as_n(y, HONE_BF16, i, vec_load_n(x + i, count - i), count - i);
 }
 
 void HONE_VEC_NAME(unpack_scaled)(const hone_matrix *w, size_t row, size_t col, size_t count,
                                   float scale, hone_dtype out, void *dst) {
     assert(row < w->rows && col <= w->cols && count <= w->cols - col);
-    if (w->dtype == HONE_BF16 && out == HONE_BF16 && scale == 1.0f) {
-        memcpy(dst, (const uint8_t *)w->data + row * w->row_bytes + col * 2, count * 2);
-        return;
-    }
-    float buffer[CHUNK];
-    for (size_t done = 0; done < count;) {
-        size_t take = HONE_MIN(count - done, (size_t)CHUNK);
-        float *values = out == HONE_F32 ? (float *)dst + done : buffer;
-        unpack_f32(w, row, col + done, take, values);
-        if (scale != 1.0f) {
-            for (size_t i = 0; i < take; i++) values[i] *= scale;
-        }
-        if (out == HONE_BF16) round_bf16(values, take, (hone_bf16 *)dst + done);
-        done += take;
+    bool scaled = scale != 1.0f;
+    if (w->dtype == out && !scaled) {
+        size_t element = hone_dtype_block_bytes(out);
+        memcpy(dst, (const uint8_t *)w->data + row * w->row_bytes + col * element, count * element);
+    } else if (out == HONE_F32 && scaled) {
+        unpack_to(w, row, col, count, &(sink){dst, HONE_F32, true, scale});
+    } else if (out == HONE_F32) {
+        unpack_to(w, row, col, count, &(sink){dst, HONE_F32, false, 1.0f});
+    } else if (scaled) {
+        unpack_to(w, row, col, count, &(sink){dst, HONE_BF16, true, scale});
+    } else {
+        unpack_to(w, row, col, count, &(sink){dst, HONE_BF16, false, 1.0f});
     }
 }
 
