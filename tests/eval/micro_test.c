@@ -83,9 +83,9 @@ static const hone_micro_row *first_wrong(void) {
 static void shipped_kernel_is_measured(void **state) {
     (void)state;
     tally t = {0};
-    assert_int_equal(run(&hone_ops_fused, "swiglu_activation", &t), HONE_OK);
+    assert_int_equal(run(&hone_ops_fused, "lora_linear", &t), HONE_OK);
     assert_int_equal(report->micro_count, 4 * 3 * 2); /* shapes, types, passes */
-    assert_rows("swiglu_activation", true, true);
+    assert_rows("lora_linear", true, true);
     assert_int_equal(t.kernels_done, 1);
     bool four_bit = false;
     for (size_t i = 0; i < report->micro_count; i++) {
@@ -100,7 +100,7 @@ static void shipped_kernel_is_measured(void **state) {
         four_bit |= strcmp(r->weights, "q4_1") == 0 && strcmp(r->dtype, "bf16") == 0;
     }
     assert_true(four_bit);
-    assert_non_null(strstr(report->micro[0].shape, "batch 4, seq 64, hidden 256"));
+    assert_non_null(strstr(report->micro[0].shape, "batch 4, seq 64, in 256"));
     assert_true(hone_eval_report_score(report).valid);
 }
 
