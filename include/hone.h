@@ -210,6 +210,21 @@ typedef struct hone_train_result {
 hone_status hone_train(hone_model *model, const hone_train_options *options, const hone_train_callbacks *callbacks,
                        hone_train_result *result, hone_error *err);
 
+/* A row of data as the trainer sees it. */
+typedef struct hone_data_row {
+    size_t index;        /* from 0, blank lines not counted */
+    const int32_t *ids;  /* [count], before anything is cut */
+    const bool *learnt;  /* [count]: whether the token is a target */
+    size_t count;
+    size_t kept, labels; /* tokens within max_seq_length, targets among them; 0 labels: the row is skipped */
+    const char *fault;   /* one sentence with file and line, and no tokens; NULL: the row is good */
+} hone_data_row;
+
+/* Shows every row of options->data (a .jsonl file, or train.jsonl in a folder) to on_row, whose false ends it. Of the
+ * options, mask_prompt and max_seq_length count. Faulty rows are shown, too, and are no error here. */
+hone_status hone_data_visit(const hone_model *model, const hone_train_options *options,
+                            bool (*on_row)(void *user, const hone_data_row *row), void *user, hone_error *err);
+
 /* ---- this machine ------------------------------------------------------------------------------- */
 
 typedef struct hone_machine_info {
