@@ -4,7 +4,7 @@
 #include "base/file.h"
 #include "eval/macro.h"
 #include "eval/micro.h"
-#include "eval/text.h"
+#include "eval/lines.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -27,7 +27,7 @@ enum {
 typedef struct evaluation {
     const hone_eval_options *options;
     hone_eval_report *report;
-    hone_text text;
+    hone_lines text;
     hone_macro_row *row; /* the one that runs */
     char what[192];
     double done, share; /* progress before this part, and of this part */
@@ -47,8 +47,8 @@ static bool on_micro_progress(void *user, const char *what, double part) {
 
 static void on_micro_kernel(void *user, int kernel) {
     evaluation *e = user;
-    hone_text_kernel(&e->text, e->report, kernel, HONE_PASS_FORWARD);
-    hone_text_kernel(&e->text, e->report, kernel, HONE_PASS_BACKWARD);
+    hone_lines_kernel(&e->text, e->report, kernel, HONE_PASS_FORWARD);
+    hone_lines_kernel(&e->text, e->report, kernel, HONE_PASS_BACKWARD);
 }
 
 static hone_status run_micro(evaluation *e, hone_error *err) {
@@ -67,10 +67,10 @@ static hone_status run_micro(evaluation *e, hone_error *err) {
                                 .on_kernel = on_micro_kernel,
                                 .user = e};
     e->share = e->report->macro_wanted ? MICRO_SHARE : 1;
-    hone_text_micro_start(&e->text);
+    hone_lines_micro_start(&e->text);
     hone_status status = hone_micro_run(&micro, e->report, err);
     if (status == HONE_OK || status == HONE_ERR_INTERRUPTED)
-        hone_text_micro_end(&e->text, e->report);
+        hone_lines_micro_end(&e->text, e->report);
     e->done += e->share;
     return status;
 }
@@ -81,13 +81,13 @@ static void on_macro_start(void *user, int64_t samples) {
     evaluation *e = user;
     char count[32] = "unknown";
     if (samples >= 0) snprintf(count, sizeof count, "%lld", (long long)samples);
-    hone_text_line(&e->text, "  Config: batch_size=%d, seq_len=%d, samples=%s, steps=%d",
-                   e->report->batch_size, e->report->seq_len, count, e->report->steps);
+    hone_lines_line(&e->text, "  Config: batch_size=%d, seq_len=%d, samples=%s, steps=%d",
+                    e->report->batch_size, e->report->seq_len, count, e->report->steps);
 }
 
 static void on_macro_step(void *user, bool naive, int step, double loss, double seconds) {
     evaluation *e = user;
-    hone_text_step(&e->text, naive, step, e->report->steps, loss, seconds);
+    hone_lines_step(&e->text, naive, step, e->report->steps, loss, seconds);
 }
 
 static bool macro_keep_waiting(void *user) {
@@ -115,10 +115,10 @@ static hone_status run_row(evaluation *e, size_t index, hone_error *err) {
                                 .user = e};
     e->row = row;
     snprintf(e->what, sizeof e->what, "%s (%s)", row->model, row->precision);
-    hone_text_line(&e->text, "🧪 Benchmarking %s (%s)%s...", row->model, row->size,
-                   row->converted ? ", bfloat16 made from it" : "");
+    hone_lines_line(&e->text, "🧪 Benchmarking %s (%s)%s...", row->model, row->size,
+                    row->converted ? ", bfloat16 made from it" : "");
     hone_status status = hone_macro_run(&macro, row, err);
-    hone_text_macro_row(&e->text, row);
+    hone_lines_macro_row(&e->text, row);
     e->done += e->share;
     return status;
 }
@@ -153,7 +153,7 @@ static hone_status probe_model(evaluation *e, const char *name, const char *size
     if (opened != HONE_OK) {
         snprintf(row->size, sizeof row->size, "%s", size ? size : "");
         snprintf(row->reason, sizeof row->reason, "%s", problem.message);
-        hone_text_line(&e->text, "    ⬜ Cannot be tested: %s", problem.message);
+        hone_lines_line(&e->text, "    ⬜ Cannot be tested: %s", problem.message);
         return HONE_OK;
     }
     hone_model_get_info(model, &info);
@@ -164,9 +164,9 @@ static hone_status probe_model(evaluation *e, const char *name, const char *size
         size_text(info.parameters, row->size, sizeof row->size);
     snprintf(row->precision, sizeof row->precision, "%s", precision_text(info.precision));
     snprintf(row->reason, sizeof row->reason, "the evaluation was stopped before it");
-    hone_text_line(&e->text, "    ✅ Tokenizer loaded (%d tokens)", info.vocab);
-    hone_text_line(&e->text, "    ✅ Model available (%s, %d layers, %.0f MB)", info.precision,
-                   info.layers, (double)info.weight_bytes / 1e6);
+    hone_lines_line(&e->text, "    ✅ Tokenizer loaded (%d tokens)", info.vocab);
+    hone_lines_line(&e->text, "    ✅ Model available (%s, %d layers, %.0f MB)", info.precision,
+                    info.layers, (double)info.weight_bytes / 1e6);
     hone_model_free(&model);
     if (!quantized) return HONE_OK;
     hone_macro_row *second;
@@ -182,7 +182,7 @@ static hone_status probe_model(evaluation *e, const char *name, const char *size
 static hone_status list_absent(evaluation *e, const char *name, const char *size,
                                const char *reason, hone_error *err) {
     hone_macro_row *row;
-    hone_text_line(&e->text, "    ⬜ Not here (give its folder: --models PATH)");
+    hone_lines_line(&e->text, "    ⬜ Not here (give its folder: --models PATH)");
     HONE_TRY(hone_report_add_macro(e->report, name, NULL, &row, err));
     snprintf(row->size, sizeof row->size, "%s", size);
     snprintf(row->reason, sizeof row->reason, "%s", reason);
@@ -190,7 +190,7 @@ static hone_status list_absent(evaluation *e, const char *name, const char *size
 }
 
 static hone_status discover_known(evaluation *e, const hone_known_model *known, hone_error *err) {
-    hone_text_line(&e->text, "  Testing %s (%s)...", known->name, known->size);
+    hone_lines_line(&e->text, "  Testing %s (%s)...", known->name, known->size);
     if (!known->path) return list_absent(e, known->name, known->size, "not on this machine", err);
     return probe_model(e, known->name, known->size, known->path, err);
 }
@@ -217,7 +217,7 @@ static hone_status discover_wanted(evaluation *e, const char *wanted, const hone
     }
     char name[192];
     name_of_path(wanted, name, sizeof name);
-    hone_text_line(&e->text, "  Testing %s (%s)...", name, wanted);
+    hone_lines_line(&e->text, "  Testing %s (%s)...", name, wanted);
     if (!hone_file_exists(wanted))
         return list_absent(e, name, "", "not on this machine: no such file or folder", err);
     return probe_model(e, name, NULL, wanted, err);
@@ -228,7 +228,7 @@ static hone_status discover(evaluation *e, hone_error *err) {
     hone_known_model *known = NULL;
     size_t count = 0;
     HONE_TRY(hone_known_models(&known, &count, err));
-    hone_text_line(&e->text, "🔍 Discovering available real models...");
+    hone_lines_line(&e->text, "🔍 Discovering available real models...");
     hone_status status = HONE_OK;
     for (size_t i = 0; i < (o->models ? o->model_count : count) && status == HONE_OK; i++) {
         status = o->models ? discover_wanted(e, o->models[i], known, count, err)
@@ -239,7 +239,7 @@ static hone_status discover(evaluation *e, hone_error *err) {
 }
 
 static hone_status run_macro(evaluation *e, hone_error *err) {
-    hone_text_macro_start(&e->text);
+    hone_lines_macro_start(&e->text);
     HONE_TRY(discover(e, err));
     size_t ready = 0;
     for (size_t i = 0; i < e->report->macro_count; i++)
@@ -251,7 +251,7 @@ static hone_status run_macro(evaluation *e, hone_error *err) {
     }
     if (status == HONE_OK || status == HONE_ERR_INTERRUPTED) {
         if (status == HONE_ERR_INTERRUPTED) e->report->interrupted = true;
-        hone_text_macro_end(&e->text, e->report);
+        hone_lines_macro_end(&e->text, e->report);
     }
     return status;
 }
@@ -307,18 +307,18 @@ hone_status hone_eval(const hone_eval_options *options, hone_eval_report **out, 
     HONE_TRY(hone_report_make(out, err));
     evaluation e = {.options = options, .report = *out};
     e.text =
-        (hone_text){.plain = options->plain, .on_line = options->on_line, .user = options->user};
+        (hone_lines){.plain = options->plain, .on_line = options->on_line, .user = options->user};
     double begin = hone_clock_seconds();
     hone_status status = prepare(options, *out, err);
     if (status == HONE_OK) {
-        hone_text_start(&e.text, *out);
+        hone_lines_start(&e.text, *out);
         if ((*out)->micro_wanted) status = run_micro(&e, err);
         if (status == HONE_OK && (*out)->macro_wanted) status = run_macro(&e, err);
     }
     if (status == HONE_ERR_INTERRUPTED) (*out)->interrupted = true;
     (*out)->seconds = hone_clock_seconds() - begin;
     if (status == HONE_OK || status == HONE_ERR_INTERRUPTED)
-        hone_text_final(&e.text, *out);
+        hone_lines_final(&e.text, *out);
     else
         hone_eval_report_free(out);
     return status;

@@ -9,7 +9,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "eval/text.h"
+#include "eval/lines.h"
 #include "example.h"
 
 static char lines[16384];
@@ -23,12 +23,12 @@ static bool collect(void *user, const char *line) {
 }
 
 static hone_eval_report *report;
-static hone_text out;
+static hone_lines out;
 
 static int setup(void **state) {
     (void)state;
     lines[0] = 0;
-    out = (hone_text){.on_line = collect};
+    out = (hone_lines){.on_line = collect};
     if (hone_report_make(&report, NULL) != HONE_OK) return 1;
     report->machine = (hone_machine_info){
         .version = "0.1.0", .cpu = "a CPU", .tier = "AVX-512 BF16", .threads = 2};
@@ -60,19 +60,19 @@ static void fill(void) {
 }
 
 static void print_all(void) {
-    hone_text_start(&out, report);
-    hone_text_micro_start(&out);
+    hone_lines_start(&out, report);
+    hone_lines_micro_start(&out);
     for (int k = 0; k < HONE_KERNEL_COUNT; k++) {
-        hone_text_kernel(&out, report, k, HONE_PASS_FORWARD);
-        hone_text_kernel(&out, report, k, HONE_PASS_BACKWARD);
+        hone_lines_kernel(&out, report, k, HONE_PASS_FORWARD);
+        hone_lines_kernel(&out, report, k, HONE_PASS_BACKWARD);
     }
-    hone_text_micro_end(&out, report);
-    hone_text_macro_start(&out);
-    hone_text_step(&out, false, 8, 8, 1.87654, 1.234);
-    hone_text_step(&out, true, 8, 8, 1.87734, 2.5);
-    for (size_t i = 0; i < report->macro_count; i++) hone_text_macro_row(&out, &report->macro[i]);
-    hone_text_macro_end(&out, report);
-    hone_text_final(&out, report);
+    hone_lines_micro_end(&out, report);
+    hone_lines_macro_start(&out);
+    hone_lines_step(&out, false, 8, 8, 1.87654, 1.234);
+    hone_lines_step(&out, true, 8, 8, 1.87734, 2.5);
+    for (size_t i = 0; i < report->macro_count; i++) hone_lines_macro_row(&out, &report->macro[i]);
+    hone_lines_macro_end(&out, report);
+    hone_lines_final(&out, report);
 }
 
 static void lines_have_the_agreed_shape(void **state) {
@@ -114,9 +114,9 @@ static void plain_is_ascii(void **state) {
     assert_has("  rms_norm: 2.34x speedup, 0.50x memory (2.1ms vs 4.9ms) [++]");
     assert_has("  Range: 1.20x - 1.50x");
     char plain[32];
-    hone_text_plain("é\xff ✅", plain, sizeof plain);
+    hone_lines_plain("é\xff ✅", plain, sizeof plain);
     assert_string_equal(plain, "??? [ok]");
-    hone_text_plain("🟢🟢🟢", plain, 6);
+    hone_lines_plain("🟢🟢🟢", plain, 6);
     assert_string_equal(plain, "[++][");
 }
 
