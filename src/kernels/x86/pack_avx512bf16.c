@@ -263,24 +263,27 @@ INLINE void columns_f32(const constants *c, row_pair rows, size_t at, size_t cou
     }
 }
 
+/* Two panels at a time: what is written stays in one place. */
 INLINE void pack_columns_dense(hone_dtype dtype, const hone_matrix *w, size_t n0, size_t n,
                                size_t k0, size_t k, float scale, char *dst) {
     const constants c = make_constants();
     const __m512 factor = _mm512_set1_ps(scale);
     const size_t panel = panel_bytes(k);
-    for (size_t pair = 0; pair < HONE_CEIL_DIV(k, STEP) * (STEP / 2); pair++) {
-        const size_t row = 2 * pair;
-        const uint8_t *data = (const uint8_t *)w->data + (k0 + HONE_MIN(row, k - 1)) * w->row_bytes;
-        row_pair rows = {data, row + 1 < k ? data + w->row_bytes : NULL};
-        char *to = dst + pair * 64;
-        for (size_t j = 0; j < n; j += STEP, to += 2 * panel) {
+    for (size_t j = 0; j < n; j += STEP, dst += 2 * panel) {
+        const uint8_t *data = (const uint8_t *)w->data + k0 * w->row_bytes;
+        const bool both = n - j > HONE_PANEL;
+        for (size_t at = 0; at < panel; at += 64, data += 2 * w->row_bytes) {
+            const size_t row = at / 32;
             __m512i out[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
-            if (row < k && dtype == HONE_BF16)
-                columns_bf16(rows, n0 + j, n - j, out);
-            else if (row < k)
-                columns_f32(&c, rows, n0 + j, n - j, factor, out);
-            _mm512_store_si512(to, out[0]);
-            if (n - j > HONE_PANEL) _mm512_store_si512(to + panel, out[1]);
+            if (row < k) {
+                row_pair rows = {data, row + 1 < k ? data + w->row_bytes : NULL};
+                if (dtype == HONE_BF16)
+                    columns_bf16(rows, n0 + j, n - j, out);
+                else
+                    columns_f32(&c, rows, n0 + j, n - j, factor, out);
+            }
+            _mm512_store_si512(dst + at, out[0]);
+            if (both) _mm512_store_si512(dst + at + panel, out[1]);
         }
     }
 }
