@@ -22,13 +22,15 @@ enum {
     COLUMNS = 512,    /* columns whose sums wait at a time */
     TILE = 16 * 16,   /* floats of a tile */
     BLOCK = 4 * TILE, /* floats of a block: upper left, upper right, lower left, lower right */
-    ROW_BYTES = 64    /* of a tile */
+    ROW_BYTES = 64,   /* of a tile */
+    FETCH_ROWS = 2    /* rows of C fetched with each step */
 };
 
 typedef enum store_kind {
-    PLAIN,
-    GENERAL
-} store_kind; /* PLAIN: whole rows of bfloat16, nothing to add */
+    PLAIN,   /* whole rows of bfloat16, nothing to add */
+    GENERAL,
+    FETCH    /* nothing to store: C's next block is fetched instead */
+} store_kind;
 
 /* C's part of one block, whose sums are final and wait to be stored. */
 typedef struct finished {
@@ -46,11 +48,14 @@ typedef struct operand {
     size_t stride;
 } operand;
 
-/* One run over k: A's rows and B's panels, `panel` bytes apart. */
+/* One run over k: A's rows and B's panels, `panel` bytes apart. Where a block of C of the next strip will be added to,
+ * `ahead` are its rows to fetch meanwhile, two with each step. */
 typedef struct run {
     operand a;
     const char *b;
-    size_t panel, steps;
+    size_t panel, steps, first; /* `first`: the step that it begins with */
+    const char *ahead;
+    size_t ahead_stride, ahead_rows;
 } run;
 
 static void configure(void) {
@@ -124,17 +129,27 @@ static inline __attribute__((always_inline)) void multiply(bool lower, bool righ
                                                            const run *r, finished *previous) {
     const char *a = r->a.data, *b = r->b;
     const size_t stride = r->a.stride, panel = r->panel;
+    const char *ahead = r->ahead, *ahead_end = ahead + r->ahead_rows * r->ahead_stride;
     finished f = *previous;
     for (size_t s = r->steps; s > 0; s--, a += ROW_BYTES, b += TILE * sizeof(float)) {
         step(lower, right, a, stride, b, panel);
-        store_rows(kind, &f, 4);
+        if (kind != FETCH) {
+            store_rows(kind, &f, 4);
+            continue;
+        }
+        for (int i = 0; i < FETCH_ROWS && ahead != ahead_end; i++, ahead += r->ahead_stride) {
+            _mm_prefetch(ahead, _MM_HINT_T1);
+            _mm_prefetch(ahead + ROW_BYTES, _MM_HINT_T1);
+        }
     }
     previous->next = f.next;
 }
 
 static void multiply_any(bool lower, bool right, const run *r, finished *previous) {
     if (lower && right) {
-        if (previous->next == previous->rows || previous->kind == PLAIN)
+        if (previous->next == previous->rows && r->ahead_rows > 0)
+            multiply(true, true, FETCH, r, previous);
+        else if (previous->next == previous->rows || previous->kind == PLAIN)
             multiply(true, true, PLAIN, r, previous);
         else
             multiply(true, true, GENERAL, r, previous);
@@ -270,6 +285,16 @@ static void finish_block(strip *s, bool lower, bool right, size_t c) {
                          .kind = plain ? PLAIN : GENERAL};
 }
 
+/* The part of the block below that this run of k is to fetch, when that will be added to in place. */
+static void look_ahead(const strip *s, size_t c, run *r) {
+    size_t done = r->first * FETCH_ROWS;
+    r->ahead_rows = 0;
+    if (!s->g->accumulate || !in_place(s, c) || s->row + 2 * SIDE > s->g->m || done >= SIDE) return;
+    r->ahead = (const char *)(block_of_c(s, c) + (SIDE + done) * s->g->ldc);
+    r->ahead_stride = s->g->ldc * sizeof(float);
+    r->ahead_rows = HONE_MIN(r->steps * FETCH_ROWS, SIDE - done);
+}
+
 /* Runs one piece of k over the strip's columns, and `second` with it where it has steps. */
 static void run_piece(strip *s, run first, run second, bool begins, bool ends) {
     bool lower = s->rows > SIDE / 2;
@@ -280,6 +305,7 @@ static void run_piece(strip *s, run first, run second, bool begins, bool ends) {
             begin_block(s, c, sums);
         else
             load_sums(lower, right, sums);
+        look_ahead(s, c, &first);
         multiply_any(lower, right, &first, &s->last);
         if (second.steps > 0) multiply_any(lower, right, &second, &s->last);
         if (ends)
@@ -297,7 +323,7 @@ static size_t steps_of(size_t k) { return HONE_CEIL_DIV(k, SIDE); }
 static run take_run(const strip *s, const void *a, size_t lda, const void *b, size_t depth,
                     size_t begin, size_t count, hone_bf16 *copy) {
     size_t panel = steps_of(depth) * SIDE * HONE_PANEL * sizeof(hone_bf16);
-    run r = {.panel = panel, .steps = steps_of(count)};
+    run r = {.panel = panel, .steps = steps_of(count), .first = begin / SIDE};
     if (count == 0) return r;
     r.a = take_rows(a, lda, s->row, s->rows, begin, count, copy);
     r.b = (const char *)b + s->col / HONE_PANEL * panel + begin * HONE_PANEL * sizeof(hone_bf16);
