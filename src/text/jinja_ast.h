@@ -35,9 +35,9 @@ typedef enum hone_node_kind {
     HONE_NODE_IF,           /* if a: items, else more; elif is an IF alone in `more` */
     HONE_NODE_SET,          /* a = b */
     HONE_NODE_SET_BLOCK,    /* a = text of items, through filter b (may be NULL) */
-    HONE_NODE_MACRO,        /* name(more: PARAMETER nodes): items */
+    HONE_NODE_MACRO,        /* name(more: PARAMETER nodes): items; op: HONE_USES_... */
     HONE_NODE_PARAMETER,    /* name = a (may be NULL) */
-    HONE_NODE_CALL_BLOCK,   /* call a, caller(more: PARAMETER nodes): items */
+    HONE_NODE_CALL_BLOCK,   /* call a, caller(more: PARAMETER nodes): items; op likewise */
     HONE_NODE_FILTER_BLOCK, /* filter a: items */
     HONE_NODE_WITH,         /* more: SET nodes; items */
     HONE_NODE_GENERATION,   /* items */
@@ -84,6 +84,9 @@ struct hone_node {
     hone_node *a, *b, *c;
     hone_nodes items, more;
 };
+
+/* What the body of a macro refers to, and so what it can be given beyond its parameters. */
+enum { HONE_USES_VARARGS = 1, HONE_USES_KWARGS = 2, HONE_USES_CALLER = 4 };
 
 /* Names that rendering itself assigns; the parser interns these very slices. */
 extern const hone_slice hone_name_loop, hone_name_caller, hone_name_varargs, hone_name_kwargs;

@@ -125,7 +125,9 @@ static hone_status filter_items(hone_render *r, const hone_node *node, hone_scop
     return HONE_OK;
 }
 
-static hone_status run_iterations(hone_render *r, hone_loop *loop) {
+/* *completed: an iteration came to its end, not to a break or continue. */
+static hone_status run_iterations(hone_render *r, hone_loop *loop, bool *completed) {
+    *completed = false;
     hone_scope *body = NULL;
     flow state = FLOW_ON;
     for (loop->index = 0; loop->index < loop->items->count && state != FLOW_BREAK; loop->index++) {
@@ -138,6 +140,7 @@ static hone_status run_iterations(hone_render *r, hone_loop *loop) {
         HONE_TRY(hone_jinja_assign(r, loop->node->a, loop->items->items[loop->index]));
         state = FLOW_ON;
         HONE_TRY(run(r, &loop->node->items, &state));
+        *completed = *completed || state == FLOW_ON;
     }
     return HONE_OK;
 }
@@ -151,9 +154,10 @@ hone_status hone_loop_run(hone_render *r, const hone_node *node, hone_scope *sco
     HONE_TRY(hone_value_items(r, iterable, &items));
     if (node->c != NULL) HONE_TRY(filter_items(r, node, scope, items, &items));
     *loop = (hone_loop){.node = node, .scope = scope, .items = items, .depth = depth};
-    if (items->count > 0) {
-        HONE_TRY(run_iterations(r, loop));
-    } else if (node->more.count > 0) {
+    bool completed;
+    HONE_TRY(run_iterations(r, loop, &completed));
+    /* As Jinja2 has it: else also after nothing but continue. */
+    if (!completed && node->more.count > 0) {
         flow state = FLOW_ON;
         HONE_TRY(hone_scope_push(r, scope, &r->scope));
         HONE_TRY(run(r, &node->more, &state));
@@ -354,6 +358,33 @@ hone_status hone_jinja_exec(hone_render *r, const hone_nodes *nodes) {
     return run(r, nodes, &state);
 }
 
+static hone_status fail_macro(hone_render *r, const hone_callable *macro, const char *what,
+                              hone_slice name) {
+    return hone_fail(r->err, HONE_ERR_FORMAT, "macro '%s' %s '%.*s'", macro->name, what,
+                     (int)HONE_MIN(name.size, (size_t)100), name.data);
+}
+
+/* A named argument: a parameter's value, the caller, or one of kwargs. */
+static hone_status bind_named(hone_render *r, const hone_callable *macro, const hone_args *args,
+                              size_t index, hone_scope *scope, hone_dict *kwargs) {
+    const hone_nodes *parameters = &macro->macro->more;
+    hone_slice name = args->names[index];
+    const hone_value value = args->values[args->count + index];
+    size_t at = 0;
+    while (at < parameters->count && !hone_slice_equal(parameters->data[at]->name, name)) at++;
+    HONE_TRY(hone_render_charge(r, 1 + at / 8));
+    if (at < parameters->count) {
+        if (at < args->count) return fail_macro(r, macro, "got several values for", name);
+        return hone_scope_set(r, scope, parameters->data[at]->name, value);
+    }
+    bool caller = hone_slice_equal(name, hone_name_caller);
+    if ((macro->macro->op & (caller ? HONE_USES_CALLER : HONE_USES_KWARGS)) == 0) {
+        return fail_macro(r, macro, "takes no keyword argument", name);
+    }
+    if (caller) return hone_scope_set(r, scope, hone_name_caller, value);
+    return hone_dict_set(r, kwargs, hone_value_string(name.data, name.size), value);
+}
+
 /* Parameters, then what is left over as varargs and kwargs when the body asks for them. */
 static hone_status bind_parameters(hone_render *r, const hone_callable *macro,
                                    const hone_args *args, hone_scope *scope) {
@@ -362,35 +393,20 @@ static hone_status bind_parameters(hone_render *r, const hone_callable *macro,
     hone_dict *kwargs;
     HONE_TRY(hone_list_new(r, 0, &varargs));
     HONE_TRY(hone_dict_new(r, &kwargs));
+    if (args->count > parameters->count && (macro->macro->op & HONE_USES_VARARGS) == 0) {
+        return hone_fail(r->err, HONE_ERR_FORMAT, "macro '%s' takes at most %zu arguments, got %zu",
+                         macro->name, parameters->count, args->count);
+    }
     for (size_t i = 0; i < args->count; i++) {
         HONE_TRY(i < parameters->count
                      ? hone_scope_set(r, scope, parameters->data[i]->name, args->values[i])
                      : hone_list_push(r, varargs, args->values[i]));
     }
-    for (size_t i = 0; i < args->named; i++) {
-        size_t at = 0;
-        while (at < parameters->count &&
-               !hone_slice_equal(parameters->data[at]->name, args->names[i]))
-            at++;
-        HONE_TRY(hone_render_charge(r, 1 + at / 8));
-        if (at < parameters->count && at < args->count) {
-            return hone_fail(r->err, HONE_ERR_FORMAT, "macro '%s' got several values for '%.*s'",
-                             macro->name, (int)HONE_MIN(args->names[i].size, (size_t)100),
-                             args->names[i].data);
-        }
-        hone_slice name = at < parameters->count ? parameters->data[at]->name : args->names[i];
-        const hone_value value = args->values[args->count + i];
-        if (at < parameters->count || hone_slice_equal(name, hone_name_caller)) {
-            HONE_TRY(
-                hone_scope_set(r, scope, at < parameters->count ? name : hone_name_caller, value));
-        } else {
-            HONE_TRY(hone_dict_set(r, kwargs, hone_value_string(name.data, name.size), value));
-        }
-    }
-    HONE_TRY(
-        hone_scope_set(r, scope, hone_name_varargs, hone_value_list(HONE_VALUE_TUPLE, varargs)));
-    return hone_scope_set(r, scope, hone_name_kwargs,
-                          (hone_value){.kind = HONE_VALUE_DICT, .dict = kwargs});
+    for (size_t i = 0; i < args->named; i++) HONE_TRY(bind_named(r, macro, args, i, scope, kwargs));
+    hone_value rest = hone_value_list(HONE_VALUE_TUPLE, varargs);
+    HONE_TRY(hone_scope_set(r, scope, hone_name_varargs, rest));
+    rest = (hone_value){.kind = HONE_VALUE_DICT, .dict = kwargs};
+    return hone_scope_set(r, scope, hone_name_kwargs, rest);
 }
 
 static bool is_bound(const hone_scope *scope, hone_slice name) {

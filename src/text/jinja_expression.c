@@ -509,7 +509,11 @@ static hone_status parse_name_or_constant(hone_parser *p, hone_node *node) {
         node->constant = hone_value_none();
     } else {
         node->kind = HONE_NODE_NAME;
-        return hone_parse_name(p, &node->name);
+        HONE_TRY(hone_parse_name(p, &node->name));
+        if (hone_name_is(node->name, hone_name_varargs)) p->uses |= HONE_USES_VARARGS;
+        if (hone_name_is(node->name, hone_name_kwargs)) p->uses |= HONE_USES_KWARGS;
+        if (hone_name_is(node->name, hone_name_caller)) p->uses |= HONE_USES_CALLER;
+        return HONE_OK;
     }
     p->token++;
     return HONE_OK;

@@ -151,8 +151,8 @@ static hone_status filter_indent(hone_render *r, const hone_args *args, hone_val
     hone_value v[4], text;
     hone_slice indent;
     HONE_TRY(hone_jinja_bind(r, "indent", args, names, 1, v));
-    if (hone_value_is(&v[0], HONE_VALUE_UNDEFINED)) return hone_value_fail_undefined(r, &v[0]);
-    HONE_TRY(soft_string(r, &v[0], &text));
+    text = v[0];
+    HONE_TRY(hone_jinja_arg_string(r, &v[0], "indent", (hone_slice){"", 0}, &text.string));
     HONE_TRY(get_indent(r, &v[1], 4, &indent));
     HONE_TRY(hone_render_charge_bytes(r, text.string.size));
     hone_buf buf = hone_render_buf();

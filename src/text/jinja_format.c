@@ -195,8 +195,10 @@ static hone_status format_all(formatter *f) {
         HONE_TRY(format_one(f));
     }
     bool tuple = hone_value_is(f->values, HONE_VALUE_TUPLE);
-    bool mapping =
-        hone_value_is(f->values, HONE_VALUE_DICT) || hone_value_is(f->values, HONE_VALUE_LIST);
+    bool mapping = hone_value_is(f->values, HONE_VALUE_DICT) ||
+                   hone_value_is(f->values, HONE_VALUE_LIST) ||
+                   hone_value_is(f->values, HONE_VALUE_UNDEFINED) ||
+                   hone_value_is(f->values, HONE_VALUE_RANGE);
     bool all = tuple ? f->next == f->values->list->count : mapping || f->next > 0;
     return all ? HONE_OK : fail(f, "not all arguments are used");
 }

@@ -115,6 +115,7 @@ static hone_status push_data(lexer *l, size_t end, char sign, bool variable) {
 }
 
 static hone_status lex_comment(lexer *l) {
+    if (l->at == l->size) return HONE_OK; /* Jinja2 lets a template end with "{#" */
     for (size_t at = l->at; at + 2 <= l->size; at++) {
         size_t end = closing(l, at, "#}", true, true);
         if (end == 0) continue;

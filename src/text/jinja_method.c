@@ -619,7 +619,7 @@ static const method list_methods[] = {{"index", list_index}, {"count", list_coun
 static const method loop_methods[] = {
     {"cycle", loop_cycle}, {"changed", loop_changed}, {NULL, NULL}};
 
-/* Python's methods that change their object. */
+/* Python's methods that change their object: there, but undefined. */
 static bool is_refused(hone_value_kind kind, hone_slice name) {
     static const char *const of_list[] = {"append", "clear", "pop",    "reverse",
                                           "insert", "sort",  "extend", "remove"};
@@ -644,10 +644,9 @@ hone_status hone_method_find(hone_render *r, const hone_value *object, hone_slic
                                 : &list_methods[2];
     *found = false;
     if (is_refused(kind, name)) {
-        return hone_fail(
-            r->err, HONE_ERR_FORMAT,
-            "access to attribute '%.*s' of '%s' object is unsafe: values do not change",
-            (int)name.size, name.data, hone_value_type(object));
+        *found = true;
+        *out = hone_value_undefined(name, kind);
+        return HONE_OK;
     }
     for (; methods->name != NULL && !*found; methods++) *found = hone_slice_is(name, methods->name);
     if (!*found) return HONE_OK;

@@ -395,8 +395,8 @@ hone_status hone_jinja_get_slice(hone_render *r, const hone_value *object,
     bool string = hone_value_is(object, HONE_VALUE_STRING);
     if (hone_value_is(object, HONE_VALUE_UNDEFINED)) return hone_value_fail_undefined(r, object);
     if (!string && !is_sequence(object)) {
-        *out = hone_value_undefined((hone_slice){"slice", 5}, (hone_value_kind)object->kind);
-        return HONE_OK;
+        return hone_fail(r->err, HONE_ERR_FORMAT, "'%s' object cannot be sliced",
+                         hone_value_type(object));
     }
     HONE_TRY(hone_value_length(r, object, &length));
     HONE_TRY(slice_indices(r, bounds, length, at));
@@ -413,8 +413,12 @@ hone_status hone_jinja_get_slice(hone_render *r, const hone_value *object,
     HONE_TRY(hone_list_new(r, 0, &picked));
     for (int64_t i = at[0]; goes_on(at, i); i += at[2])
         HONE_TRY(hone_list_push(r, picked, items->items[i]));
-    *out = hone_value_list(
-        hone_value_is(object, HONE_VALUE_TUPLE) ? HONE_VALUE_TUPLE : HONE_VALUE_LIST, picked);
+    *out = hone_value_list(string ? HONE_VALUE_LIST : (hone_value_kind)object->kind, picked);
+    if (hone_value_is(object, HONE_VALUE_RANGE)) {
+        const int64_t *whole = object->list->range;
+        for (int i = 0; i < 2; i++) picked->range[i] = whole[0] + at[i] * whole[2];
+        picked->range[2] = whole[2] * at[2];
+    }
     if (!string) return HONE_OK;
     hone_buf buf = hone_render_buf();
     hone_status status = HONE_OK;

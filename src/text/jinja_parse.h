@@ -13,6 +13,7 @@ typedef struct hone_parser {
     hone_error *err;
     int depth;
     int loops;         /* enclosing for loops: break and continue need one */
+    unsigned uses;     /* HONE_USES_...: of the names seen so far in the enclosing macro */
     hone_slice *names; /* interned, [name_mask + 1] */
     size_t name_count, name_mask;
     uint64_t seed;

@@ -116,9 +116,13 @@ static hone_status parse_parameters(hone_parser *p, hone_nodes *out) {
 /* The body runs elsewhere: a loop around the definition is not around it. */
 static hone_status parse_macro_body(hone_parser *p, const char *end, hone_node *node) {
     int loops = p->loops;
+    unsigned uses = p->uses;
     p->loops = 0;
+    p->uses = 0;
     HONE_TRY(parse_block_to(p, end, &node->items));
+    node->op = (uint8_t)p->uses;
     p->loops = loops;
+    p->uses |= uses;
     return HONE_OK;
 }
 

@@ -109,6 +109,7 @@ static hone_status append_char(hone_buf *out, int32_t cp, hone_error *err) {
  * case folding too, from which their upper case follows. */
 static hone_status append_upper(hone_buf *out, int32_t cp, bool title, hone_error *err) {
     int32_t simple = title ? utf8proc_totitle(cp) : utf8proc_toupper(cp);
+    if (cp == 0xdf) simple = cp; /* utf8proc has the capital sharp s here; Unicode has SS */
     if (cp < 0x80 || utf8proc_category(cp) == UTF8PROC_CATEGORY_LU || (title && simple != cp)) {
         return append_char(out, simple, err);
     }
