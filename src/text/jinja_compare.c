@@ -204,7 +204,7 @@ hone_status hone_value_repr(hone_render *r, const hone_value *v, hone_buf *out) 
         return hone_buf_append_str(out, text, r->err);
     }
     case HONE_VALUE_STRING:
-        HONE_TRY(hone_render_charge_bytes(r, v->string.size));
+        HONE_TRY(hone_render_charge_text(r, v->string.size));
         if (!v->markup) return hone_text_repr(v->string, out, r->err);
         HONE_TRY(hone_buf_append_str(out, "Markup(", r->err));
         HONE_TRY(hone_text_repr(v->string, out, r->err));

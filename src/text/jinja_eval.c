@@ -17,6 +17,10 @@ hone_status hone_render_charge_bytes(hone_render *r, size_t bytes) {
     return hone_render_charge(r, bytes / 64);
 }
 
+hone_status hone_render_charge_text(hone_render *r, size_t bytes) {
+    return hone_render_charge(r, bytes / 8);
+}
+
 hone_status hone_render_enter(hone_render *r) {
     if (++r->depth <= HONE_RENDER_DEPTH) return HONE_OK;
     return hone_fail(r->err, HONE_ERR_LIMIT,

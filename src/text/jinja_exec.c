@@ -76,6 +76,10 @@ hone_status hone_jinja_assign(hone_render *r, const hone_node *target, hone_valu
 
 static hone_status write_text(hone_render *r, hone_slice text) {
     HONE_TRY(hone_render_charge_bytes(r, text.size));
+    if (r->out == r->result && text.size > HONE_RENDER_OUTPUT - (r->out->size - r->result_begin)) {
+        return hone_fail(r->err, HONE_ERR_LIMIT, "the text is longer than %zu bytes",
+                         HONE_RENDER_OUTPUT);
+    }
     return hone_buf_append(r->out, text.data, text.size, r->err);
 }
 

@@ -27,6 +27,7 @@ static hone_status convert(hone_render *r, const hone_args *args, const char *wh
     hone_value v[1], text;
     HONE_TRY(hone_jinja_bind(r, what, args, names, 1, v));
     HONE_TRY(soft_string(r, &v[0], &text));
+    HONE_TRY(hone_render_charge_text(r, text.string.size));
     hone_buf buf = hone_render_buf();
     HONE_TRY(hone_render_take(r, hone_text_convert(text.string, to, &buf, r->err), &buf, out));
     out->markup = text.markup;
@@ -53,6 +54,7 @@ static hone_status filter_title(hone_render *r, const hone_args *args, hone_valu
     HONE_TRY(hone_jinja_bind(r, "title", args, names, 1, v));
     HONE_TRY(soft_string(r, &v[0], &text));
     hone_slice s = text.string;
+    HONE_TRY(hone_render_charge_text(r, s.size));
     hone_buf buf = hone_render_buf();
     hone_status status = HONE_OK;
     for (size_t at = 0, end; at < s.size && status == HONE_OK; at = end) {
@@ -154,7 +156,7 @@ static hone_status filter_indent(hone_render *r, const hone_args *args, hone_val
     text = v[0];
     HONE_TRY(hone_jinja_arg_string(r, &v[0], "indent", (hone_slice){"", 0}, &text.string));
     HONE_TRY(get_indent(r, &v[1], 4, &indent));
-    HONE_TRY(hone_render_charge_bytes(r, text.string.size));
+    HONE_TRY(hone_render_charge_text(r, text.string.size));
     hone_buf buf = hone_render_buf();
     hone_status status = indent_lines(text.string, indent, hone_value_truth(&v[2]),
                                       hone_value_truth(&v[3]), &buf, r->err);

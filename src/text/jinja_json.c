@@ -19,7 +19,7 @@ static hone_status dump_escaped(int32_t cp, hone_buf *out, hone_error *err) {
 
 static hone_status dump_string(hone_render *r, hone_slice s, bool ascii, hone_buf *out) {
     size_t done = 0;
-    HONE_TRY(hone_render_charge_bytes(r, s.size));
+    HONE_TRY(hone_render_charge_text(r, s.size));
     HONE_TRY(hone_buf_append_char(out, '"', r->err));
     for (size_t at = 0; at < s.size;) {
         int32_t cp;

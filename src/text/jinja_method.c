@@ -20,8 +20,8 @@ static hone_status strip(hone_render *r, const hone_value *self, const hone_args
     HONE_TRY(hone_jinja_bind(r, "strip", args, names, 0, v));
     if (!hone_value_is(&v[0], HONE_VALUE_NONE))
         HONE_TRY(hone_jinja_arg_string(r, &v[0], "strip", chars, &chars));
-    HONE_TRY(hone_render_charge_bytes(r, self->string.size * (1 + chars.size / 64)));
     hone_slice s = hone_text_strip(self->string, chars, left, right);
+    HONE_TRY(hone_render_charge_text(r, (self->string.size - s.size) * (1 + chars.size / 16)));
     *out = piece(self, (size_t)(s.data - self->string.data),
                  (size_t)(s.data - self->string.data) + s.size);
     return HONE_OK;
@@ -134,7 +134,7 @@ static hone_status split(hone_render *r, const hone_value *self, const hone_args
     HONE_TRY(hone_jinja_bind(r, "split", args, names, 0, v));
     HONE_TRY(hone_jinja_arg_int(r, &v[1], "split", -1, &most));
     HONE_TRY(hone_list_new(r, 0, &list));
-    HONE_TRY(hone_render_charge_bytes(r, self->string.size));
+    HONE_TRY(hone_render_charge_text(r, self->string.size));
     *out = hone_value_list(HONE_VALUE_LIST, list);
     if (hone_value_is(&v[0], HONE_VALUE_ABSENT) || hone_value_is(&v[0], HONE_VALUE_NONE)) {
         return backwards ? split_words_backwards(r, self, most, list)
@@ -284,6 +284,7 @@ static hone_status convert(hone_render *r, const hone_value *self, const hone_ar
                            hone_text_case to, hone_value *out) {
     static const char *const names[] = {NULL};
     HONE_TRY(hone_jinja_bind(r, "this method", args, names, 0, NULL));
+    HONE_TRY(hone_render_charge_text(r, self->string.size));
     hone_buf buf = hone_render_buf();
     HONE_TRY(hone_render_take(r, hone_text_convert(self->string, to, &buf, r->err), &buf, out));
     out->markup = self->markup;
@@ -305,7 +306,7 @@ static hone_status is_class(hone_render *r, const hone_value *self, const hone_a
                             hone_text_class what, hone_value *out) {
     static const char *const names[] = {NULL};
     HONE_TRY(hone_jinja_bind(r, "this method", args, names, 0, NULL));
-    HONE_TRY(hone_render_charge_bytes(r, self->string.size));
+    HONE_TRY(hone_render_charge_text(r, self->string.size));
     *out = hone_value_bool(hone_text_is(self->string, what));
     return HONE_OK;
 }
@@ -337,7 +338,7 @@ static hone_status find(hone_render *r, const hone_value *self, const hone_args 
     HONE_TRY(hone_jinja_arg_string(r, &v[0], "find", (hone_slice){"", 0}, &needle));
     HONE_TRY(hone_jinja_arg_int(r, &v[1], "find", 0, &start));
     if (backwards) HONE_TRY(charge_backwards(r, self->string, needle));
-    HONE_TRY(hone_render_charge_bytes(r, self->string.size));
+    HONE_TRY(hone_render_charge_text(r, self->string.size));
     size_t length = hone_utf8_count(self->string.data, self->string.size);
     if (start < 0) start = HONE_MAX(start + (int64_t)length, 0);
     *out = -1;

@@ -141,6 +141,7 @@ static hone_status escaped(hone_render *r, const hone_value *v, hone_slice *out)
     hone_value text;
     *out = v->string;
     if (v->markup) return HONE_OK;
+    HONE_TRY(hone_render_charge_text(r, v->string.size));
     HONE_TRY(hone_render_take(r, hone_text_escape(v->string, &buf, r->err), &buf, &text));
     *out = text.string;
     return HONE_OK;
@@ -320,6 +321,7 @@ static hone_status get_indexed(hone_render *r, const hone_value *object, int64_t
         return HONE_OK;
     }
     size_t begin = hone_text_offset(object->string, (size_t)index);
+    HONE_TRY(hone_render_charge_text(r, begin));
     int32_t cp;
     size_t size = hone_char_next(object->string.data + begin, object->string.size - begin, &cp);
     *out = hone_value_string(object->string.data + begin, size);
@@ -402,11 +404,15 @@ hone_status hone_jinja_get_slice(hone_render *r, const hone_value *object,
     HONE_TRY(slice_indices(r, bounds, length, at));
     at[2] = HONE_MAX(HONE_MIN(at[2], length + 1), -length - 1);
     if (string && at[2] == 1) {
-        size_t begin = hone_text_offset(object->string, (size_t)at[0]);
-        size_t end = at[1] > at[0] ? hone_text_offset(object->string, (size_t)at[1]) : begin;
+        size_t begin = hone_text_offset(object->string, (size_t)at[0]), end = object->string.size;
+        if (at[1] < length) {
+            hone_slice rest = {object->string.data + begin, end - begin};
+            end = at[1] > at[0] ? begin + hone_text_offset(rest, (size_t)(at[1] - at[0])) : begin;
+        }
+        end = HONE_MAX(begin, end);
         *out = hone_value_string(object->string.data + begin, end - begin);
         out->markup = object->markup;
-        return hone_render_charge_bytes(r, object->string.size);
+        return hone_render_charge_text(r, at[1] < length ? end : begin);
     }
     hone_list *items, *picked;
     HONE_TRY(hone_value_items(r, object, &items));

@@ -68,9 +68,11 @@ typedef struct hone_loop {
     hone_value changed; /* what loop.changed was last called with */
 } hone_loop;
 
-/* Takes steps; HONE_ERR_LIMIT when there are none left. Bytes are cheaper than nodes. */
+/* Takes steps; HONE_ERR_LIMIT when there are none left. Bytes that are copied or searched cost less
+ * than nodes, text that is gone through character by character lies in between. */
 hone_status hone_render_charge(hone_render *r, size_t steps);
 hone_status hone_render_charge_bytes(hone_render *r, size_t bytes);
+hone_status hone_render_charge_text(hone_render *r, size_t bytes);
 
 /* Enter and leave one level of recursion. */
 hone_status hone_render_enter(hone_render *r);

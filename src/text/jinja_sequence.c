@@ -65,6 +65,7 @@ static hone_status follow_path(hone_render *r, const path *p, hone_value item,
  */
 static hone_status fold_case(hone_render *r, bool case_sensitive, hone_value *v) {
     if (case_sensitive || !hone_value_is(v, HONE_VALUE_STRING)) return HONE_OK;
+    HONE_TRY(hone_render_charge_text(r, v->string.size));
     hone_buf buf = hone_render_buf();
     hone_status status = hone_text_convert(v->string, HONE_TEXT_LOWER, &buf, r->err);
     return hone_render_take(r, status, &buf, v);

@@ -150,14 +150,36 @@ static hone_status append_lower(hone_buf *out, hone_slice s, size_t at, size_t n
     return append_char(out, hone_char_lower(cp), err);
 }
 
+static bool turns_upper(hone_text_case to, bool first, bool previous_cased, bool is_upper) {
+    return to == HONE_TEXT_UPPER || (to == HONE_TEXT_TITLE && !previous_cased) ||
+           (to == HONE_TEXT_CAPITALIZE && first) || (to == HONE_TEXT_SWAPCASE && !is_upper);
+}
+
+/* ASCII, which is most text, in one go. */
+static hone_status convert_ascii(hone_slice s, hone_text_case to, hone_buf *out, hone_error *err) {
+    HONE_TRY(hone_buf_reserve(out, s.size, err));
+    char *data = out->data + out->size;
+    bool cased = false;
+    for (size_t i = 0; i < s.size; i++) {
+        char c = s.data[i];
+        bool is_upper = c >= 'A' && c <= 'Z', is_lower = c >= 'a' && c <= 'z';
+        bool up = turns_upper(to, i == 0, cased, is_upper);
+        cased = is_upper || is_lower;
+        data[i] = (char)(up && is_lower ? c - 32 : !up && is_upper ? c + 32 : c);
+    }
+    out->size += s.size;
+    out->data[out->size] = '\0';
+    return HONE_OK;
+}
+
 hone_status hone_text_convert(hone_slice s, hone_text_case to, hone_buf *out, hone_error *err) {
     bool previous_cased = false;
+    if (hone_text_is(s, HONE_TEXT_ASCII)) return convert_ascii(s, to, out, err);
     for (size_t at = 0, next; at < s.size; at = next) {
         int32_t cp;
         next = at + hone_char_next(s.data + at, s.size - at, &cp);
-        bool upper = to == HONE_TEXT_UPPER || (to == HONE_TEXT_TITLE && !previous_cased) ||
-                     (to == HONE_TEXT_CAPITALIZE && at == 0) ||
-                     (to == HONE_TEXT_SWAPCASE && utf8proc_category(cp) != UTF8PROC_CATEGORY_LU);
+        bool is_upper = utf8proc_category(cp) == UTF8PROC_CATEGORY_LU;
+        bool upper = turns_upper(to, at == 0, previous_cased, is_upper);
         bool title = to == HONE_TEXT_TITLE || to == HONE_TEXT_CAPITALIZE;
         HONE_TRY(upper ? append_upper(out, cp, title, err)
                        : append_lower(out, s, at, next, cp, err));
@@ -222,8 +244,13 @@ static bool char_is(int32_t cp, hone_text_class what) {
 
 bool hone_text_is(hone_slice s, hone_text_class what) {
     bool needs_cased = what == HONE_TEXT_IS_UPPER || what == HONE_TEXT_IS_LOWER;
-    bool any = what == HONE_TEXT_ASCII;
+    bool any = false;
     if (what == HONE_TEXT_IS_TITLE) return is_title(s);
+    if (what == HONE_TEXT_ASCII) {
+        bool high = false;
+        for (size_t i = 0; i < s.size; i++) high |= (uint8_t)s.data[i] >= 0x80;
+        return !high;
+    }
     for (size_t at = 0; at < s.size;) {
         int32_t cp;
         at += hone_char_next(s.data + at, s.size - at, &cp);
