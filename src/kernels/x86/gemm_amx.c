@@ -22,15 +22,13 @@ enum {
     COLUMNS = 512,    /* columns whose sums wait at a time */
     TILE = 16 * 16,   /* floats of a tile */
     BLOCK = 4 * TILE, /* floats of a block: upper left, upper right, lower left, lower right */
-    ROW_BYTES = 64,   /* of a tile */
-    FETCH_ROWS = 2    /* rows of C fetched with each step */
+    ROW_BYTES = 64    /* of a tile */
 };
 
 typedef enum store_kind {
-    PLAIN,   /* whole rows of bfloat16, nothing to add */
-    GENERAL,
-    FETCH    /* nothing to store: C's next block is fetched instead */
-} store_kind;
+    PLAIN,
+    GENERAL
+} store_kind; /* PLAIN: whole rows of bfloat16, nothing to add */
 
 /* C's part of one block, whose sums are final and wait to be stored. */
 typedef struct finished {
@@ -42,20 +40,25 @@ typedef struct finished {
     store_kind kind;
 } finished;
 
+/* Rows that the strip below will want, on their way into the second-level cache a few lines a step: unasked,
+ * they would be waited for. */
+typedef struct lookout {
+    const char *row, *next, *end; /* of the row that is being asked for */
+    size_t stride, bytes, rows;   /* of a row; rows left */
+    size_t per_step;              /* lines */
+} lookout;
+
 /* Where the tiles of A are read: 16 or 32 rows, `stride` bytes apart, whole steps of k. */
 typedef struct operand {
     const char *data;
     size_t stride;
 } operand;
 
-/* One run over k: A's rows and B's panels, `panel` bytes apart. Where a block of C of the next strip will be added to,
- * `ahead` are its rows to fetch meanwhile, two with each step. */
+/* One run over k: A's rows and B's panels, `panel` bytes apart. */
 typedef struct run {
     operand a;
     const char *b;
-    size_t panel, steps, first; /* `first`: the step that it begins with */
-    const char *ahead;
-    size_t ahead_stride, ahead_rows;
+    size_t panel, steps;
 } run;
 
 static void configure(void) {
@@ -110,6 +113,18 @@ static void store_rest(finished *f) {
         store_rows(GENERAL, f, SIDE);
 }
 
+static inline void look_ahead(lookout *l) {
+    for (size_t i = l->per_step; i > 0 && l->rows > 0; i--) {
+        _mm_prefetch(l->next, _MM_HINT_T1);
+        l->next += ROW_BYTES;
+        if (l->next < l->end) continue;
+        l->row += l->stride;
+        l->next = l->row;
+        l->end = l->row + l->bytes;
+        l->rows--;
+    }
+}
+
 /* One step of a block; `lower` and `right`: whether those halves of it exist. */
 static inline __attribute__((always_inline)) void step(bool lower, bool right, const char *a,
                                                        size_t stride, const char *b, size_t panel) {
@@ -124,44 +139,41 @@ static inline __attribute__((always_inline)) void step(bool lower, bool right, c
     if (lower && right) _tile_dpbf16ps(3, 5, 7);
 }
 
-/* Adds a run to the block in the tiles, and stores rows of the block before it meanwhile. */
+/* Adds a run to the block in the tiles; meanwhile stores rows of the block before it and looks ahead. */
 static inline __attribute__((always_inline)) void multiply(bool lower, bool right, store_kind kind,
-                                                           const run *r, finished *previous) {
+                                                           const run *r, finished *previous,
+                                                           lookout ahead[2]) {
     const char *a = r->a.data, *b = r->b;
     const size_t stride = r->a.stride, panel = r->panel;
-    const char *ahead = r->ahead, *ahead_end = ahead + r->ahead_rows * r->ahead_stride;
     finished f = *previous;
+    lookout l[2] = {ahead[0], ahead[1]};
     for (size_t s = r->steps; s > 0; s--, a += ROW_BYTES, b += TILE * sizeof(float)) {
         step(lower, right, a, stride, b, panel);
-        if (kind != FETCH) {
-            store_rows(kind, &f, 4);
-            continue;
-        }
-        for (int i = 0; i < FETCH_ROWS && ahead != ahead_end; i++, ahead += r->ahead_stride) {
-            _mm_prefetch(ahead, _MM_HINT_T1);
-            _mm_prefetch(ahead + ROW_BYTES, _MM_HINT_T1);
-        }
+        store_rows(kind, &f, 4);
+        look_ahead(&l[0]);
+        look_ahead(&l[1]);
     }
     previous->next = f.next;
+    ahead[0] = l[0];
+    ahead[1] = l[1];
 }
 
-static void multiply_any(bool lower, bool right, const run *r, finished *previous) {
+static void multiply_any(bool lower, bool right, const run *r, finished *previous,
+                         lookout ahead[2]) {
     if (lower && right) {
-        if (previous->next == previous->rows && r->ahead_rows > 0)
-            multiply(true, true, FETCH, r, previous);
-        else if (previous->next == previous->rows || previous->kind == PLAIN)
-            multiply(true, true, PLAIN, r, previous);
+        if (previous->next == previous->rows || previous->kind == PLAIN)
+            multiply(true, true, PLAIN, r, previous, ahead);
         else
-            multiply(true, true, GENERAL, r, previous);
+            multiply(true, true, GENERAL, r, previous, ahead);
         return;
     }
     store_rest(previous);
     if (lower)
-        multiply(true, false, PLAIN, r, previous);
+        multiply(true, false, PLAIN, r, previous, ahead);
     else if (right)
-        multiply(false, true, PLAIN, r, previous);
+        multiply(false, true, PLAIN, r, previous, ahead);
     else
-        multiply(false, false, PLAIN, r, previous);
+        multiply(false, false, PLAIN, r, previous, ahead);
 }
 
 static void clear_sums(void) {
@@ -210,9 +222,10 @@ static operand take_rows(const void *a, size_t lda, size_t row, size_t rows, siz
 typedef struct strip {
     const hone_gemm *g;
     size_t row, rows, col, cols;
-    float *waiting; /* [COLUMNS / 32][BLOCK] sums between pieces */
-    float *final;   /* [BLOCK] sums to be stored */
-    finished last;  /* the block that is being stored */
+    float *waiting;   /* [COLUMNS / 32][BLOCK] sums between pieces */
+    float *final;     /* [BLOCK] sums to be stored */
+    finished last;    /* the block that is being stored */
+    lookout ahead[2]; /* A's rows, and C's where it is added to */
 } strip;
 
 /* Whether tiles may be loaded from and stored to C itself: all of the block at column c exists, as float32. */
@@ -285,16 +298,6 @@ static void finish_block(strip *s, bool lower, bool right, size_t c) {
                          .kind = plain ? PLAIN : GENERAL};
 }
 
-/* The part of the block below that this run of k is to fetch, when that will be added to in place. */
-static void look_ahead(const strip *s, size_t c, run *r) {
-    size_t done = r->first * FETCH_ROWS;
-    r->ahead_rows = 0;
-    if (!s->g->accumulate || !in_place(s, c) || s->row + 2 * SIDE > s->g->m || done >= SIDE) return;
-    r->ahead = (const char *)(block_of_c(s, c) + (SIDE + done) * s->g->ldc);
-    r->ahead_stride = s->g->ldc * sizeof(float);
-    r->ahead_rows = HONE_MIN(r->steps * FETCH_ROWS, SIDE - done);
-}
-
 /* Runs one piece of k over the strip's columns, and `second` with it where it has steps. */
 static void run_piece(strip *s, run first, run second, bool begins, bool ends) {
     bool lower = s->rows > SIDE / 2;
@@ -305,9 +308,8 @@ static void run_piece(strip *s, run first, run second, bool begins, bool ends) {
             begin_block(s, c, sums);
         else
             load_sums(lower, right, sums);
-        look_ahead(s, c, &first);
-        multiply_any(lower, right, &first, &s->last);
-        if (second.steps > 0) multiply_any(lower, right, &second, &s->last);
+        multiply_any(lower, right, &first, &s->last, s->ahead);
+        if (second.steps > 0) multiply_any(lower, right, &second, &s->last, s->ahead);
         if (ends)
             finish_block(s, lower, right, c);
         else
@@ -323,11 +325,23 @@ static size_t steps_of(size_t k) { return HONE_CEIL_DIV(k, SIDE); }
 static run take_run(const strip *s, const void *a, size_t lda, const void *b, size_t depth,
                     size_t begin, size_t count, hone_bf16 *copy) {
     size_t panel = steps_of(depth) * SIDE * HONE_PANEL * sizeof(hone_bf16);
-    run r = {.panel = panel, .steps = steps_of(count), .first = begin / SIDE};
+    run r = {.panel = panel, .steps = steps_of(count)};
     if (count == 0) return r;
     r.a = take_rows(a, lda, s->row, s->rows, begin, count, copy);
     r.b = (const char *)b + s->col / HONE_PANEL * panel + begin * HONE_PANEL * sizeof(hone_bf16);
     return r;
+}
+
+/* `bytes` of each of the rows below the strip, spread over the strip's steps. */
+static lookout look_below(const strip *s, const void *data, size_t stride, size_t bytes) {
+    size_t below = s->row + SIDE;
+    if (below >= s->g->m || bytes == 0) return (lookout){.rows = 0};
+    lookout l = {.stride = stride, .bytes = bytes, .rows = HONE_MIN(s->g->m - below, (size_t)SIDE)};
+    l.per_step = HONE_CEIL_DIV(l.rows * HONE_CEIL_DIV(bytes, ROW_BYTES),
+                               HONE_CEIL_DIV(s->cols, SIDE) * steps_of(s->g->k));
+    l.row = l.next = (const char *)data + below * stride;
+    l.end = l.row + bytes;
+    return l;
 }
 
 /* All of k and k2 for one strip. The second product joins the last piece, cut like the first when long. */
@@ -359,6 +373,9 @@ void hone_gemm_bf16_amx(const hone_gemm *g) {
         s.cols = HONE_MIN(g->n - s.col, (size_t)COLUMNS);
         for (s.row = 0; s.row < g->m; s.row += SIDE) {
             s.rows = HONE_MIN(g->m - s.row, (size_t)SIDE);
+            s.ahead[0] = look_below(&s, g->a, g->lda * sizeof(hone_bf16), g->k * sizeof(hone_bf16));
+            s.ahead[1] = look_below(&s, (const float *)g->c + s.col, g->ldc * sizeof(float),
+                                    g->accumulate ? s.cols * sizeof(float) : 0);
             run_strip(&s, copy, copy2);
         }
     }
