@@ -147,7 +147,22 @@ static int unknown_option(const hone_cli_verb *verb, const char *bad) {
     return hone_cli_usage(verb->name, "there is no option %s", bad);
 }
 
-static int bad_option(const hone_cli_verb *verb, poptContext context, int result) {
+/* popt names the value that is no number; the option that it was given to stands before it, or before its "=". */
+static int bad_number(const hone_cli_verb *verb, int argc, const char **argv, const char *value,
+                      const char *what) {
+    for (int i = 1; i < argc; i++) {
+        size_t length = strcspn(argv[i], "=");
+        if (strncmp(argv[i], "-", 1) == 0 && argv[i][length] &&
+            strcmp(argv[i] + length + 1, value) == 0)
+            return hone_cli_usage(verb->name, "%.*s %s: %s", (int)length, argv[i], value, what);
+        if (i > 1 && strcmp(argv[i], value) == 0)
+            return hone_cli_usage(verb->name, "%s %s: %s", argv[i - 1], value, what);
+    }
+    return hone_cli_usage(verb->name, "%s: %s", value, what);
+}
+
+static int bad_option(const hone_cli_verb *verb, poptContext context, int result, int argc,
+                      const char **argv) {
     const char *bad = poptBadOption(context, 0);
     switch (result) {
     case POPT_ERROR_BADOPT:
@@ -155,9 +170,9 @@ static int bad_option(const hone_cli_verb *verb, poptContext context, int result
     case POPT_ERROR_NOARG:
         return hone_cli_usage(verb->name, "%s needs a value", bad);
     case POPT_ERROR_BADNUMBER:
-        return hone_cli_usage(verb->name, "%s: expected a number", bad);
+        return bad_number(verb, argc, argv, bad, "expected a number");
     case POPT_ERROR_OVERFLOW:
-        return hone_cli_usage(verb->name, "%s: the number is too large", bad);
+        return bad_number(verb, argc, argv, bad, "the number is too large");
     default:
         return hone_cli_usage(verb->name, "%s: %s", bad, poptStrerror(result));
     }
@@ -209,7 +224,7 @@ int hone_cli_parse(const hone_cli_verb *verb, int argc, const char **argv,
         print_help(verb);
         code = HONE_EXIT_OK;
     } else if (result < -1) {
-        code = bad_option(verb, context, result);
+        code = bad_option(verb, context, result, argc, argv);
     } else {
         code = take_arguments(context, arguments);
     }

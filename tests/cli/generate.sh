@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# hone generate, tokenize and info: on the tiny golden llama, and on the real model where it is here.
+. "$(dirname "$0")/lib.sh"
+tiny=$root/tests/golden/archs/llama
+
+run "$hone" generate --model "$tiny" --raw --prompt 'a thing' --max-tokens 8 --ignore-eos
+is 0 "greedy text"
+has out '^Prompt: [0-9]+ tokens, [0-9.]+ tokens-per-sec$' "closing line of the prompt, as mlx-lm prints it"
+has out '^Generation: 8 tokens, [0-9.]+ tokens-per-sec$' "closing line of the generation"
+has out '^Peak memory: [0-9.]+ GB$' "closing line of the memory"
+generate() { run "$hone" generate --model "$tiny" --raw --prompt 'a thing' --max-tokens 12 --quiet "$@"; }
+generate
+cp "$tmp/out" "$tmp/greedy"
+generate --ops naive --threads 1 --compute f32
+is 0 "naive operations, one thread"
+check "the same text from both sets" cmp "$tmp/greedy" "$tmp/out"
+generate --temp 1 --top-p 0.9 --top-k 40 --min-p 0.01 --seed 3
+cp "$tmp/out" "$tmp/drawn"
+generate --temp 1 --top-p 0.9 --top-k 40 --min-p 0.01 --seed 3
+check "the same seed draws the same text" cmp "$tmp/drawn" "$tmp/out"
+generate --temp 1 --top-p 0.9 --top-k 40 --min-p 0.01 --seed 4
+check "another seed draws another" sh -c "! cmp -s '$tmp/drawn' '$tmp/out'"
+generate --temp 1 --top-k 1 --seed 9
+check "the likeliest of one is the greedy text" cmp "$tmp/greedy" "$tmp/out"
+printf 'a thing' | "$hone" generate --model "$tiny" --raw --prompt - --max-tokens 12 --quiet >"$tmp/out" 2>"$tmp/err"
+check "a prompt from standard input" cmp "$tmp/greedy" "$tmp/out"
+run "$hone" generate --model "$tiny" --prompt 'hi'
+is 1 "a chat without a chat template"
+has err 'has no chat template' "it says that there is no template"
+run "$hone" generate --model "$tiny" --raw --prompt 'hi' --max-tokens 100000
+is 1 "more tokens than the context holds"
+has err 'context of 256' "it names the context"
+
+run "$hone" tokenize --model "$tiny" --ids --special 'a thing'
+is 0 "tokenize"
+has out '^1 [0-9 ]+$' "ids with the beginning token"
+ids=$(cat "$tmp/out")
+run "$hone" tokenize --model "$tiny" --decode "$ids"
+check "decoded again" test "$(cat "$tmp/out")" = "<s> a thing" -o "$(cat "$tmp/out")" = "<s>a thing"
+run "$hone" tokenize --model "$tiny" --decode "[1, 2,3]"
+is 0 "ids between brackets and commas"
+printf 'two\nlines\t' | "$hone" tokenize --model "$tiny" >"$tmp/out" 2>"$tmp/err"
+check "one token a line, whatever they hold" sh -c "! grep -qvE '^ *[0-9]+  ' '$tmp/out'"
+
+run "$hone" info
+is 0 "info"
+has out '^kernels +.*\(matrices: float32 ' "info names the kernels"
+run env HONE_CPU=scalar "$hone" info
+has out '^kernels +scalar' "HONE_CPU chooses lesser kernels"
+run env HONE_CPU=fast "$hone" info
+is 1 "a word in HONE_CPU that names none"
+has err 'HONE_CPU' "it names the variable"
+run "$hone" info --model "$tiny"
+has out '^shape +3 layers, hidden 64' "info of a model"
+
+need_model "the real model"
+run "$hone" generate --model "$model" --prompt 'What is the capital of France? One word.' --max-tokens 20
+is 0 "an answer of the real model"
+has out 'Paris' "it is right"
+run "$hone" generate --model "$model" --raw --prompt 'The capital of France is' --max-tokens 8 --quiet --compute f32
+has out 'Paris' "its plain text is right, too"
+run "$hone" tokenize --model "$model" 'Hello, world! 42'
+has out '^ *19556  Hello$' "its tokens"

@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# hone train, on the tiny golden llama: options, report, files, stopping, lockstep; and hone data.
+. "$(dirname "$0")/lib.sh"
+tiny=$root/tests/golden/archs/llama
+data=$tmp/data
+mkdir "$data"
+for i in 1 2 3 4 5 6 7 8; do echo '{"text": "the number '$i' of a few that we have"}'; done >"$data/train.jsonl"
+head -n 2 "$data/train.jsonl" >"$data/valid.jsonl"
+tail -n 1 "$data/train.jsonl" >"$data/test.jsonl"
+train() { run "$hone" train --model "$tiny" --data "$data" --batch-size 2 --learning-rate 1e-2 --scale 2 "$@"; }
+
+# ---- a training ----
+train --iters 12 --steps-per-report 4 --steps-per-eval 6 --save-every 5 --adapter-path "$tmp/a" --train --test
+is 0 "a training"
+has out '^Trainable parameters: [0-9.]+% \(0\.[0-9]{3}M/0\.196M\)$' "trainable parameters as mlx-lm prints them"
+has out '^Iter 1: Val loss [0-9.]+, Val took [0-9.]+s$' "a validation before the first step"
+has out '^Iter 4: Train loss [0-9.]+, Learning Rate 1\.000e-02, It/sec [0-9.]+, Tokens/sec [0-9.]+, Trained Tokens [0-9]+, Peak mem [0-9.]+ GB$' \
+    "a report line as mlx-lm prints it"
+lacks out '^Iter 5: Train' "no report line between"
+has out '^Iter 6: Val loss' "a validation every steps-per-eval"
+has out '^Iter 12: Val loss' "a validation after the last step"
+has out '^Iter 5: Saved adapter weights to ' "saves are told"
+has out '^Test loss [0-9.]+, Test ppl [0-9.]+\.$' "the test's loss"
+lacks err '.' "nothing on standard error when that is no terminal"
+check "the adapter's files" test -s "$tmp/a/adapters.safetensors" -a -s "$tmp/a/adapter_config.json" -a \
+    -s "$tmp/a/0000005_adapters.safetensors"
+check "nothing is left beside them" test "$(ls "$tmp/a" | wc -l)" -eq 4
+loss_of_training=$(sed -n 's/^Test loss \([0-9.]*\),.*/\1/p' "$tmp/out")
+train --test --adapter-path "$tmp/a"
+is 0 "--test alone"
+lacks out 'Iter' "--test alone trains nothing"
+has out "^Test loss $loss_of_training," "--test alone tests the adapter that was written"
+train --iters 1 --val-batches 0 --no-save --resume-adapter-file "$tmp/a/adapters.safetensors"
+is 0 "going on from an adapter"
+lacks out 'Val|Saved' "--no-save and --val-batches 0"
+train --iters 2 --fine-tune-type full --adapter-path "$tmp/full" --learning-rate 1e-3
+is 0 "full fine-tuning"
+run "$hone" generate --model "$tmp/full" --raw --prompt 'the number' --max-tokens 3
+is 0 "a fully tuned folder is a model"
+for packing in isolate concat; do
+    train --iters 2 --packing $packing --max-seq-length 32 --no-save --json
+    is 0 "--packing $packing"
+done
+
+# ---- lines for programs ----
+train --iters 6 --no-save --json --steps-per-eval 3
+is 0 "--json"
+check "every line is an object with an event" sh -c "! grep -v '^{\"event\":\"[a-z]*\",.*}\$' '$tmp/out'"
+has out '^\{"event":"start",.*"samples":8' "a start"
+has out '^\{"event":"step","iter":6,"loss":[0-9.]+,"tokens_per_sec":[0-9.]+,"peak_rss_mib":[0-9.]+,"seconds":' "steps"
+has out '^\{"event":"validation","iter":3,"loss":' "validations"
+check "the last line is done" sh -c "tail -n 1 '$tmp/out' | grep -qE '^\{\"event\":\"done\",.*\"tokens_per_sec_median\":[0-9.]+,\"peak_rss_mib\":[0-9.]+,\"final_loss\":[0-9.]+\}\$'"
+cp "$tmp/out" "$tmp/first"
+train --iters 6 --no-save --json --steps-per-eval 3 --threads 1
+check "the same losses on one thread" sh -c "
+    for f in first out; do sed -n 's/.*\"step\",\(\"iter\":[0-9]*,\"loss\":[0-9.]*\),.*/\1/p' $tmp/\$f >$tmp/\$f.losses; done
+    test -s $tmp/out.losses && cmp $tmp/first.losses $tmp/out.losses"
+lockstep() { # lines given
+    yes '' | head -n "$1" | "$hone" train --model "$tiny" --data "$data" --iters 4 --no-save --json --lockstep \
+        --batch-size 2 >"$tmp/out" 2>"$tmp/err"
+    status=${PIPESTATUS[2]} last="hone train --lockstep"
+}
+lockstep 4
+is 0 "--lockstep with a line for each step"
+has out '"iter":4' "--lockstep makes all steps"
+lockstep 2
+is 1 "--lockstep ends with its input"
+has out '"iter":2' "--lockstep makes a step for each line"
+lacks out '"iter":3' "--lockstep makes no step without a line"
+
+# ---- stopping ----
+interrupt() { # signal
+    rm -rf "$tmp/s"
+    "$hone" train --model "$tiny" --data "$data" --iters 1000000 --adapter-path "$tmp/s" --json >"$tmp/out" 2>"$tmp/err" </dev/null &
+    local pid=$! i
+    for i in $(seq 200); do grep -q '"iter":3,' "$tmp/out" 2>/dev/null && break; sleep 0.05; done
+    kill -"$1" $pid
+    wait $pid
+    status=$? last="hone train, then kill -$1"
+}
+set -m # else the shell lets background programs ignore SIGINT
+for signal in INT TERM; do
+    interrupt $signal
+    is 1 "SIG$signal stops"
+    has err 'stopped after step [0-9]+ of 1000000; what was learnt is in ' "SIG$signal says so"
+    check "SIG$signal saves" test -s "$tmp/s/adapters.safetensors"
+    check "SIG$signal leaves nothing half-written" sh -c "! ls '$tmp/s' | grep -q tmp"
+done
+set +m
+
+# ---- data ----
+run "$hone" data --model "$tiny" --data "$data" --show 1
+is 0 "hone data"
+has out '^rows +8 good, 0 faulty$' "hone data counts rows"
+has out '^--- row 1: 1[0-9] tokens, 1[0-9] learnt$' "hone data shows rows"
+has out '^\[.*the number 1 of a few that we have</s>\]$' "hone data marks what is learnt"
+printf '%s\n' '{"text": "good"}' '{"text": 1}' 'x' >"$tmp/bad.jsonl"
+run "$hone" data --model "$tiny" --data "$tmp/bad.jsonl"
+is 1 "hone data with faulty rows"
+has err 'bad\.jsonl: line 2: "text" is to be a string' "hone data names faulty rows"
+has err 'bad\.jsonl: line 3: ' "hone data names all of them"
+has out '^rows +1 good, 2 faulty$' "hone data counts faulty rows"
