@@ -90,23 +90,41 @@ typedef struct forward_scratch {
     size_t valid[Q_TILE];
 } forward_scratch;
 
-/* One tile of query rows of one head: where its operands are. */
+/* Rows of scores that one thread works on together, all of one kv head: query rows of one head, or where there is but
+ * one query (generation) that row of several heads. */
 typedef struct forward_tile {
     const hone_segment *segment;
     size_t head, q, rows; /* first row counted from q_begin, rows <= Q_TILE */
+    bool across;          /* row r is head + r of row q, not row q + r of head */
     size_t start;         /* the segment's first packed row */
+    size_t offset;        /* of row 0 in q and o, elements */
+    size_t stride;        /* from row to row */
 } forward_tile;
+
+static forward_tile make_tile(const hone_attention_args *args, const hone_segment *segment, size_t head, size_t q,
+                              size_t start) {
+    size_t queries = hone_segment_queries(segment), width = args->heads * args->head_dim;
+    forward_tile tile = {.segment = segment, .head = head, .q = q, .start = start, .across = queries == 1};
+    size_t group = args->heads / args->kv_heads;
+    tile.rows = HONE_MIN(tile.across ? group - head % group : queries - q, (size_t)Q_TILE);
+    tile.offset = (segment->q_begin + q) * width + head * args->head_dim;
+    tile.stride = tile.across ? args->head_dim : width;
+    return tile;
+}
+
+/* Keys that row r of the tile sees. */
+static size_t tile_visible(const forward_tile *tile, size_t r) {
+    return hone_segment_visible(tile->segment, tile->across ? tile->q : tile->q + r);
+}
 
 static void tile_scores(const hone_ctx *ctx, const hone_attention_args *args, const forward_tile *tile,
                         const void *k_panels, size_t kv, size_t n, forward_scratch *scratch) {
-    size_t stride = args->heads * args->head_dim;
     hone_gemm product = {
         .m = tile->rows,
         .n = HONE_CEIL_DIV(n, HONE_PANEL) * HONE_PANEL, /* whole panels: what is past n is never looked at */
         .k = args->head_dim,
-        .a = hone_element(args->q, ctx->compute,
-                          (tile->segment->q_begin + tile->q) * stride + tile->head * args->head_dim),
-        .lda = stride,
+        .a = hone_element(args->q, ctx->compute, tile->offset),
+        .lda = tile->stride,
         .b = k_panels,
         .c = scratch->scores,
         .ldc = LD,
@@ -114,7 +132,7 @@ static void tile_scores(const hone_ctx *ctx, const hone_attention_args *args, co
     };
     hone_ctx_gemm(ctx)(&product);
     for (size_t r = 0; r < tile->rows; r++) {
-        size_t visible = hone_segment_visible(tile->segment, tile->q + r);
+        size_t visible = tile_visible(tile, r);
         scratch->valid[r] = visible > kv ? HONE_MIN(visible - kv, n) : 0;
     }
 }
@@ -145,28 +163,35 @@ static void tile_accumulate(const hone_ctx *ctx, const hone_attention_args *args
 
 static void finish_tile(const hone_ctx *ctx, const hone_attention_args *args, const forward_tile *tile,
                         const forward_scratch *scratch, float *lse) {
-    size_t row = tile->segment->q_begin + tile->q, stride = args->heads * args->head_dim;
+    size_t first = tile->head * args->q_rows + tile->segment->q_begin + tile->q; /* in lse */
+    size_t next = tile->across ? args->q_rows : 1;
     for (size_t r = 0; r < tile->rows; r++) {
-        void *o = hone_element(args->o, ctx->compute, (row + r) * stride + tile->head * args->head_dim);
-        if (scratch->l[r] > 0) {
+        void *o = hone_element(args->o, ctx->compute, tile->offset + r * tile->stride);
+        if (scratch->l[r] == 0) { /* a query that sees no key */
+            memset(o, 0, args->head_dim * hone_element_bytes(ctx->compute));
+        } else {
             ctx->kernels->scale(args->head_dim, 1.0f / scratch->l[r], scratch->acc + r * args->head_dim, HONE_F32, o,
                                 ctx->compute, false);
-        } else {
-            memset(o, 0, args->head_dim * hone_element_bytes(ctx->compute));
         }
-        if (lse) lse[tile->head * args->q_rows + row + r] = scratch->m[r] + logf(scratch->l[r]);
+        if (lse) lse[first + r * next] = scratch->m[r] + logf(scratch->l[r]);
+    }
+}
+
+static void rotate_tile(const hone_ctx *ctx, const hone_attention_args *args, const forward_tile *tile) {
+    size_t row = tile->segment->q_begin + tile->q, runs = tile->across ? tile->rows : 1;
+    for (size_t r = 0; r < runs; r++) {
+        hone_attention_rotate(ctx, args, row, tile->across ? 1 : tile->rows,
+                              hone_element(args->q, ctx->compute, tile->offset + r * tile->stride), tile->stride,
+                              ctx->compute, false);
     }
 }
 
 static void forward_one(const hone_ctx *ctx, const hone_attention_args *args, const forward_tile *tile,
                         const hone_attention_panels *panels, forward_scratch *scratch, float *lse) {
-    size_t row = tile->segment->q_begin + tile->q, stride = args->heads * args->head_dim;
     size_t kv_head = tile->head / (args->heads / args->kv_heads);
     size_t keys = hone_segment_keys(tile->segment);
-    size_t visible = hone_segment_visible(tile->segment, tile->q + tile->rows - 1);
-    hone_attention_rotate(ctx, args, row, tile->rows,
-                          hone_element(args->q, ctx->compute, row * stride + tile->head * args->head_dim), stride,
-                          ctx->compute, false);
+    size_t visible = tile_visible(tile, tile->rows - 1);
+    rotate_tile(ctx, args, tile);
     for (size_t r = 0; r < tile->rows; r++) {
         scratch->m[r] = -INFINITY;
         scratch->l[r] = 0;
@@ -196,39 +221,41 @@ static void forward_one(const hone_ctx *ctx, const hone_attention_args *args, co
     finish_tile(ctx, args, tile, scratch, lse);
 }
 
-/* A tile's cost, in keys that its last row sees (and the tile's own overhead). */
-static size_t tile_cost(const hone_segment *segment, size_t q, size_t rows) {
-    return 64 + hone_segment_visible(segment, q + rows - 1);
-}
+typedef void forward_tile_fn(const forward_tile *tile, size_t before, void *argument);
 
-static size_t total_cost(const hone_attention_args *args) {
-    size_t total = 0;
+/* Calls fn for every tile in order; returns their cost: the keys that its last row sees and its own overhead. */
+static size_t each_tile(const hone_attention_args *args, forward_tile_fn *fn, void *argument) {
+    size_t before = 0, start = 0;
     for (size_t s = 0; s < args->segment_count; s++) {
         const hone_segment *segment = &args->segments[s];
         size_t queries = hone_segment_queries(segment);
-        for (size_t q = 0; q < queries; q += Q_TILE) {
-            total += tile_cost(segment, q, HONE_MIN(queries - q, (size_t)Q_TILE));
-        }
-    }
-    return total * args->heads;
-}
-
-static void forward_tiles(const hone_ctx *ctx, const hone_attention_args *args, const hone_attention_panels *panels,
-                          forward_scratch *scratch, float *lse) {
-    size_t total = total_cost(args), before = 0, start = 0;
-    for (size_t s = 0; s < args->segment_count; s++) {
-        const hone_segment *segment = &args->segments[s];
-        size_t queries = hone_segment_queries(segment);
-        for (size_t head = 0; head < args->heads; head++) {
-            for (size_t q = 0; q < queries; q += Q_TILE) {
-                forward_tile tile = {segment, head, q, HONE_MIN(queries - q, (size_t)Q_TILE), start};
-                bool mine = hone_segments_mine(ctx, before, total);
-                before += tile_cost(segment, q, tile.rows);
-                if (mine) forward_one(ctx, args, &tile, panels, scratch, lse);
+        for (size_t head = 0; head < args->heads;) {
+            forward_tile tile = {.rows = 1};
+            for (size_t q = 0; q < queries; q += tile.across ? 1 : tile.rows) {
+                tile = make_tile(args, segment, head, q, start);
+                if (fn) fn(&tile, before, argument);
+                before += 64 + tile_visible(&tile, tile.rows - 1);
             }
+            head += tile.across ? tile.rows : 1;
         }
         start += hone_attention_padded(hone_segment_keys(segment));
     }
+    return before;
+}
+
+typedef struct forward_job {
+    const hone_ctx *ctx;
+    const hone_attention_args *args;
+    const hone_attention_panels *panels;
+    forward_scratch *scratch;
+    float *lse;
+    size_t total;
+} forward_job;
+
+static void run_tile(const forward_tile *tile, size_t before, void *argument) {
+    const forward_job *job = argument;
+    if (!hone_segments_mine(job->ctx, before, job->total)) return;
+    forward_one(job->ctx, job->args, tile, job->panels, job->scratch, job->lse);
 }
 
 void hone_fused_attention_with_rope_forward(hone_ctx *ctx, const hone_attention_args *args, hone_saved *saved) {
@@ -251,7 +278,8 @@ void hone_fused_attention_with_rope_forward(hone_ctx *ctx, const hone_attention_
         hone_segments_zero_gaps(ctx, args, false, args->o,
                                 args->heads * args->head_dim * hone_element_bytes(ctx->compute));
         hone_barrier(ctx->team);
-        forward_tiles(ctx, args, panels, &scratch, lse);
+        forward_job job = {ctx, args, panels, &scratch, lse, each_tile(args, NULL, NULL)};
+        each_tile(args, run_tile, &job);
         hone_barrier(ctx->team);
     }
     hone_arena_release_scratch(&ctx->arena, mark);
