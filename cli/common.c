@@ -147,18 +147,16 @@ static int unknown_option(const hone_cli_verb *verb, const char *bad) {
     return hone_cli_usage(verb->name, "there is no option %s", bad);
 }
 
-/* popt names the value that is no number; the option that it was given to stands before it, or before its "=". */
-static int bad_number(const hone_cli_verb *verb, int argc, const char **argv, const char *value,
+/* popt names "--option=value", or the value alone where that stood apart: then the option is what stood before it. */
+static int bad_number(const hone_cli_verb *verb, int argc, const char **argv, const char *bad,
                       const char *what) {
-    for (int i = 1; i < argc; i++) {
-        size_t length = strcspn(argv[i], "=");
-        if (strncmp(argv[i], "-", 1) == 0 && argv[i][length] &&
-            strcmp(argv[i] + length + 1, value) == 0)
-            return hone_cli_usage(verb->name, "%.*s %s: %s", (int)length, argv[i], value, what);
-        if (i > 1 && strcmp(argv[i], value) == 0)
-            return hone_cli_usage(verb->name, "%s %s: %s", argv[i - 1], value, what);
-    }
-    return hone_cli_usage(verb->name, "%s: %s", value, what);
+    size_t length = strcspn(bad, "=");
+    if (bad[length])
+        return hone_cli_usage(verb->name, "%.*s %s: %s", (int)length, bad, bad + length + 1, what);
+    for (int i = 2; i < argc; i++)
+        if (strcmp(argv[i], bad) == 0)
+            return hone_cli_usage(verb->name, "%s %s: %s", argv[i - 1], bad, what);
+    return hone_cli_usage(verb->name, "%s: %s", bad, what);
 }
 
 static int bad_option(const hone_cli_verb *verb, poptContext context, int result, int argc,

@@ -8,22 +8,27 @@ is 0 "greedy text"
 has out '^Prompt: [0-9]+ tokens, [0-9.]+ tokens-per-sec$' "closing line of the prompt, as mlx-lm prints it"
 has out '^Generation: 8 tokens, [0-9.]+ tokens-per-sec$' "closing line of the generation"
 has out '^Peak memory: [0-9.]+ GB$' "closing line of the memory"
-generate() { run "$hone" generate --model "$tiny" --raw --prompt 'a thing' --max-tokens 12 --quiet "$@"; }
+same() { # file, name: the last output is the same
+    cp "$tmp/out" "$tmp/now"
+    check "$2" cmp "$1" "$tmp/now"
+}
+generate() { run "$hone" generate --model "$tiny" --raw --prompt 'a thing' --max-tokens 12 --quiet --compute f32 "$@"; }
 generate
 cp "$tmp/out" "$tmp/greedy"
-generate --ops naive --threads 1 --compute f32
+generate --ops naive --threads 1
 is 0 "naive operations, one thread"
-check "the same text from both sets" cmp "$tmp/greedy" "$tmp/out"
+same "$tmp/greedy" "the same text from both sets"
 generate --temp 1 --top-p 0.9 --top-k 40 --min-p 0.01 --seed 3
 cp "$tmp/out" "$tmp/drawn"
 generate --temp 1 --top-p 0.9 --top-k 40 --min-p 0.01 --seed 3
-check "the same seed draws the same text" cmp "$tmp/drawn" "$tmp/out"
+same "$tmp/drawn" "the same seed draws the same text"
 generate --temp 1 --top-p 0.9 --top-k 40 --min-p 0.01 --seed 4
-check "another seed draws another" sh -c "! cmp -s '$tmp/drawn' '$tmp/out'"
+cp "$tmp/out" "$tmp/other"
+check "another seed draws another" test "$(cat "$tmp/drawn")" != "$(cat "$tmp/other")"
 generate --temp 1 --top-k 1 --seed 9
-check "the likeliest of one is the greedy text" cmp "$tmp/greedy" "$tmp/out"
-printf 'a thing' | "$hone" generate --model "$tiny" --raw --prompt - --max-tokens 12 --quiet >"$tmp/out" 2>"$tmp/err"
-check "a prompt from standard input" cmp "$tmp/greedy" "$tmp/out"
+same "$tmp/greedy" "the likeliest of one is the greedy text"
+printf 'a thing' | "$hone" generate --model "$tiny" --raw --prompt - --max-tokens 12 --quiet --compute f32 >"$tmp/out" 2>"$tmp/err"
+same "$tmp/greedy" "a prompt from standard input"
 run "$hone" generate --model "$tiny" --prompt 'hi'
 is 1 "a chat without a chat template"
 has err 'has no chat template' "it says that there is no template"
@@ -36,11 +41,11 @@ is 0 "tokenize"
 has out '^1 [0-9 ]+$' "ids with the beginning token"
 ids=$(cat "$tmp/out")
 run "$hone" tokenize --model "$tiny" --decode "$ids"
-check "decoded again" test "$(cat "$tmp/out")" = "<s> a thing" -o "$(cat "$tmp/out")" = "<s>a thing"
+has out '^<s> ?a thing$' "decoded again"
 run "$hone" tokenize --model "$tiny" --decode "[1, 2,3]"
 is 0 "ids between brackets and commas"
 printf 'two\nlines\t' | "$hone" tokenize --model "$tiny" >"$tmp/out" 2>"$tmp/err"
-check "one token a line, whatever they hold" sh -c "! grep -qvE '^ *[0-9]+  ' '$tmp/out'"
+lacks out '^ *[^ 0-9]' "one token a line, whatever they hold"
 
 run "$hone" info
 is 0 "info"
@@ -48,7 +53,7 @@ has out '^kernels +.*\(matrices: float32 ' "info names the kernels"
 run env HONE_CPU=scalar "$hone" info
 has out '^kernels +scalar' "HONE_CPU chooses lesser kernels"
 run env HONE_CPU=fast "$hone" info
-is 1 "a word in HONE_CPU that names none"
+is 2 "a word in HONE_CPU that names none"
 has err 'HONE_CPU' "it names the variable"
 run "$hone" info --model "$tiny"
 has out '^shape +3 layers, hidden 64' "info of a model"
