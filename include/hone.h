@@ -145,7 +145,7 @@ typedef enum hone_packing {
 /* Names and defaults follow mlx_lm.lora where they mean the same. Start from hone_train_defaults(). */
 typedef struct hone_train_options {
     const char *data;         /* folder with train.jsonl (and valid.jsonl, test.jsonl), or one .jsonl file */
-    const char *adapter_path; /* folder to write: adapter, or whole model after full fine-tuning; NULL: nothing is written */
+    const char *adapter_path; /* folder to write: the adapter, or after full fine-tuning the model; NULL: none */
     hone_fine_tune fine_tune_type;
     int num_layers;               /* LoRA on the last so many blocks; -1: all */
     int lora_rank;                /* 8 */

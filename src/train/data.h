@@ -1,9 +1,13 @@
 /* train/data: batches from a .jsonl file, row by row as they are needed.
  *
- * Rows of different lengths are laid one after another, with segments that say where each begins: there is no padding.
- *   HONE_PACKING_NONE     batch_size examples, however long; the last token of each, which predicts nothing, is left out
- *   HONE_PACKING_ISOLATE  exactly batch_size * seq rows, a segment for each example. The last one is cut to fit, and comes
- *                         again as the first of the next batch with only the rest of it as labels: each token is learnt
+ * Rows of different lengths are laid one after another, with segments that say where each begins: there is no
+ * padding.
+ *   HONE_PACKING_NONE     batch_size examples, however long; the last token of each, which predicts nothing, is
+ *   left out
+ *   HONE_PACKING_ISOLATE  exactly batch_size * seq rows, a segment for each example. The last one is cut to
+ *   fit, and comes
+ *                         again as the first of the next batch with only the rest of it as labels: each token
+ *                           is learnt
  *                         once, and with all that stands before it
  *   HONE_PACKING_CONCAT   batch_size segments of exactly seq tokens of one stream; the last of each has no label
  */
@@ -57,8 +61,8 @@ size_t hone_data_segment_rows(const hone_data_options *options);
 hone_status hone_batch_open(hone_batch *batch, size_t rows, hone_error *err);
 void hone_batch_close(hone_batch *batch);
 
-/* Fills a batch that hone_batch_open made for hone_data_batch_rows. It has labels, unless `once` has come to its end: then
- * it has no rows. */
+/* Fills a batch that hone_batch_open made for hone_data_batch_rows. It has labels, unless `once` has come to its
+ * end: then it has no rows. */
 hone_status hone_data_next(hone_data *data, hone_batch *batch, hone_error *err);
 
 #endif

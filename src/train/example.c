@@ -1,6 +1,7 @@
 /* train/example: see example.h.
  *
- * What the assistant says is found as ranges of bytes of the rendered chat, from the template's {% generation %} marks
+ * What the assistant says is found as ranges of bytes of the rendered chat, from the template's {% generation
+ * %} marks
  * or by rendering the chat up to and including each of its turns, and then as tokens: the beginning of the text up to
  * a range's edge, tokenized alone, agrees with the whole for as many tokens as lie before the edge.
  */
@@ -50,8 +51,8 @@ static hone_status encode(const hone_model *model, const char *text, size_t size
     return HONE_OK;
 }
 
-/* How many of the example's tokens lie before byte `edge` of its text: those that the text up to it, tokenized alone, has
- * too. A token that reaches over the edge is not among them. */
+/* How many of the example's tokens lie before byte `edge` of its text: those that the text up to it, tokenized
+ * alone, has too. A token that reaches over the edge is not among them. */
 static hone_status tokens_before(const hone_model *model, const hone_example *example,
                                  const char *text, size_t size, size_t edge, bool special,
                                  size_t *tokens, hone_error *err) {

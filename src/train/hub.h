@@ -1,5 +1,5 @@
-/* train/hub: the small files of a Hugging Face folder: config.json and the tokenizer's. Copied where the model came with
- * them, made from the metadata where it came as a GGUF. */
+/* train/hub: the small files of a Hugging Face folder: config.json and the tokenizer's. Copied where the model
+ * came with them, made from the metadata where it came as a GGUF. */
 #ifndef HONE_TRAIN_HUB_H
 #define HONE_TRAIN_HUB_H
 

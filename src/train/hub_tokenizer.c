@@ -1,5 +1,5 @@
-/* train/hub_tokenizer: tokenizer.json and tokenizer_config.json from a GGUF's metadata: the same vocabulary, merges and
- * splits as text/tokenizer_gguf reads from it. The other half of hub.h. */
+/* train/hub_tokenizer: tokenizer.json and tokenizer_config.json from a GGUF's metadata: the same vocabulary,
+ * merges and splits as text/tokenizer_gguf reads from it. The other half of hub.h. */
 #include "train/hub.h"
 
 #include "base/size.h"

@@ -16,7 +16,8 @@ typedef struct held_out {
     hone_batch batch;
 } held_out;
 
-/* All of a running training: what would have to be kept to go on later is `trainer`, `train.position` and the sums. */
+/* All of a running training: what would have to be kept to go on later is `trainer`, `train.position` and the
+ * sums. */
 typedef struct run {
     hone_model *model;
     hone_train_options options;
@@ -299,8 +300,8 @@ static hone_status stopped(const run *r, hone_error *err) {
                      (int)r->trainer.steps, r->options.iters);
 }
 
-/* Training and what follows it. A fault in the data saves what was learnt before it; a loss that is not finite does not,
- * since the weights that led to it are no good. */
+/* Training and what follows it. A fault in the data saves what was learnt before it; a loss that is not finite
+ * does not, since the weights that led to it are no good. */
 static hone_status train_and_test(run *r, hone_error *err) {
     const hone_train_options *o = &r->options;
     hone_train_event start = event_of(r, HONE_TRAIN_START);

@@ -1,4 +1,5 @@
-/* train/rows: a .jsonl file as rows. The file is mapped and its lines are found at once; a row is parsed when asked for. */
+/* train/rows: a .jsonl file as rows. The file is mapped and its lines are found at once; a row is parsed when
+ * asked for. */
 #ifndef HONE_TRAIN_ROWS_H
 #define HONE_TRAIN_ROWS_H
 

@@ -48,8 +48,8 @@ hone_status hone_trainer_step(hone_trainer *trainer, const hone_batch *batches, 
 hone_status hone_trainer_loss(hone_trainer *trainer, const hone_batch *batch, double *sum,
                               hone_error *err);
 
-/* Writes the adapter's or the model's files into options.adapter_path; a copy of the adapter's weights is kept under the
- * step's number too when `numbered`. */
+/* Writes the adapter's or the model's files into options.adapter_path; a copy of the adapter's weights is kept
+ * under the step's number too when `numbered`. */
 hone_status hone_trainer_save(const hone_trainer *trainer, bool numbered, hone_error *err);
 
 #endif

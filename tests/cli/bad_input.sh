@@ -124,7 +124,8 @@ refused 1 'adapter_config\.json' generate --model "$tiny" --raw --prompt x --ada
 mkdir "$tmp/adapter"
 echo '{"peft_type": "LORA"}' >"$tmp/adapter/adapter_config.json"
 refused 1 'PEFT' generate --model "$tiny" --raw --prompt x --adapter-path "$tmp/adapter"
-refused 1 'none\.safetensors' train --model "$tiny" --data "$tmp/d" --no-save --resume-adapter-file "$tmp/none.safetensors"
+refused 1 'none\.safetensors' train --model "$tiny" --data "$tmp/d" --no-save \
+    --resume-adapter-file "$tmp/none.safetensors"
 refused 1 'noise\.gguf' train --model "$tiny" --data "$tmp/d" --no-save --resume-adapter-file "$tmp/noise.gguf"
 refused 2 'cannot start from an adapter' train --model "$tiny" --data "$tmp/d" --no-save --fine-tune-type full \
     --resume-adapter-file "$tmp/none.safetensors"

@@ -27,7 +27,8 @@ cp "$tmp/out" "$tmp/other"
 check "another seed draws another" test "$(cat "$tmp/drawn")" != "$(cat "$tmp/other")"
 generate --temp 1 --top-k 1 --seed 9
 same "$tmp/greedy" "the likeliest of one is the greedy text"
-printf 'a thing' | "$hone" generate --model "$tiny" --raw --prompt - --max-tokens 12 --quiet --compute f32 >"$tmp/out" 2>"$tmp/err"
+printf 'a thing' | "$hone" generate --model "$tiny" --raw --prompt - --max-tokens 12 --quiet --compute f32 \
+    >"$tmp/out" 2>"$tmp/err"
 same "$tmp/greedy" "a prompt from standard input"
 run "$hone" generate --model "$tiny" --prompt 'hi'
 is 1 "a chat without a chat template"

@@ -1,5 +1,5 @@
-/* tests of train/adapter: the file's layout byte by byte, mlx-lm's own adapter with the logits that MLX gave, and adapters
- * that must be refused. */
+/* tests of train/adapter: the file's layout byte by byte, mlx-lm's own adapter with the logits that MLX gave, and
+ * adapters that must be refused. */
 #define _GNU_SOURCE 1
 #include "help.h"
 
@@ -11,7 +11,8 @@
 
 enum { HIDDEN = 64, KV = 32, RANK = 3 };
 
-/* An adapter on k_proj of the last block whose elements tell their place: A[r][i] = 100 r + i, B[o][r] = -(100 r + o). */
+/* An adapter on k_proj of the last block whose elements tell their place: A[r][i] = 100 r + i, B[o][r] = -(100 r +
+ * o). */
 typedef struct made {
     hone_adapter adapter;
     hone_params params;

@@ -1,6 +1,7 @@
 /* Compares hone with figures that other implementations gave: tests/golden, or the folder that HONE_GOLDEN names.
  *
- * Loss, gradients, logits, tokens and texts; see the folder's README.md for what is in it. A part of the folder that hone
+ * Loss, gradients, logits, tokens and texts; see the folder's README.md for what is in it. A part of the folder
+ * that hone
  * does not support yet is skipped by name. */
 #define _GNU_SOURCE 1
 #include "support.h"

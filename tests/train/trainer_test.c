@@ -1,5 +1,5 @@
-/* tests of train/trainer on the tiny golden llama: AdamW by its formula, batches however they are laid out, the same bits
- * on any number of threads, and steps that must not be made. */
+/* tests of train/trainer on the tiny golden llama: AdamW by its formula, batches however they are laid out, the
+ * same bits on any number of threads, and steps that must not be made. */
 #define _GNU_SOURCE 1
 #include "help.h"
 
