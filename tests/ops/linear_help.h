@@ -177,7 +177,7 @@ static inline void step_body(hone_team team, void *argument) {
 /* Returns the peak. */
 static inline size_t run_step(const test_setting *setting, int threads, step_fn *fn,
                               void *argument) {
-    hone_ctx plan = {{0, threads}, &setting->kernels, setting->compute, hone_arena_plan()};
+    hone_ctx plan = {{.size = threads}, &setting->kernels, setting->compute, hone_arena_plan()};
     fn(&plan, argument);
     step s = {.setting = setting, .fn = fn, .argument = argument};
     assert_int_equal(hone_arena_open(&s.arena, plan.arena.peak, false, NULL), HONE_OK);

@@ -2,7 +2,9 @@
  *
  * Each primitive is a pass of its own with a buffer of its own: unpack, x W^T, x A^T, (.) B^T, scale,
  * add. Quantized weights are unpacked whole for every use; weights that are of the compute type
- * already are used as they are. Kept for backward: x A^T. The caller keeps x. Slot: 0 xa [rows, rank].
+ * already are used as they are. The two branches are float32 until they are added: an adapter that
+ * has just begun to learn is smaller than bfloat16's step at the base's size and would be rounded
+ * away. Kept for backward: x A^T. The caller keeps x. Slot: 0 xa [rows, rank].
  */
 #include "ops/linear.h"
 #include "ops/naive/naive.h"
@@ -38,46 +40,49 @@ static void scale(hone_ctx *ctx, size_t n, float alpha, const void *x, hone_dtyp
     hone_barrier(ctx->team);
 }
 
-static void add(hone_ctx *ctx, size_t n, const void *a, const void *b, void *y,
+/* y = base + low. */
+static void add(hone_ctx *ctx, size_t n, const float *base, const float *low, void *y,
                 hone_dtype y_dtype) {
     if (hone_ctx_planning(ctx)) return;
     size_t begin, end;
     hone_split(ctx->team, n, GRAIN, &begin, &end);
-    ctx->kernels->add(end - begin, hone_element_const(a, ctx->compute, begin), ctx->compute,
-                      hone_element_const(b, ctx->compute, begin), ctx->compute,
+    ctx->kernels->add(end - begin, base + begin, HONE_F32, low + begin, HONE_F32,
                       hone_element(y, y_dtype, begin), y_dtype);
     hone_barrier(ctx->team);
 }
 
-/* y = x op(w) + bias with the unpacked weight gone again afterwards. */
-static void dense_product(hone_ctx *ctx, size_t rows, const void *x, const hone_linear *linear,
-                          bool by_rows, void *y) {
-    hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
-    hone_matrix w = unpack_weight(ctx, &linear->weight);
-    size_t k = by_rows ? w.cols : w.rows, n = by_rows ? w.rows : w.cols;
+static void product(hone_ctx *ctx, size_t rows, const void *x, size_t k, const hone_matrix *w,
+                    bool by_rows, const float *bias, size_t n, void *y, hone_dtype y_dtype) {
     hone_matmul_args args = {.m = rows,
                              .n = n,
                              .k = k,
                              .a = x,
                              .lda = k,
-                             .b = &w,
+                             .b = w,
                              .by_rows = by_rows,
-                             .bias = by_rows ? linear->bias : NULL,
+                             .bias = bias,
                              .c = y,
                              .ldc = n,
-                             .c_dtype = ctx->compute};
+                             .c_dtype = y_dtype};
     hone_matmul(ctx, &args);
-    hone_arena_release_scratch(&ctx->arena, mark);
 }
 
-/* `sum` of the compute type goes to the caller's buffer: as it is, converted, or added. */
-static void deliver(hone_ctx *ctx, size_t n, const void *sum, void *y, hone_dtype y_dtype,
-                    bool accumulate) {
-    if (sum != y) scale(ctx, n, 1.0f, sum, ctx->compute, y, y_dtype, accumulate);
+/* y = x op(w) + bias with the unpacked weight gone again afterwards. */
+static void dense_product(hone_ctx *ctx, size_t rows, const void *x, const hone_linear *linear,
+                          bool by_rows, void *y, hone_dtype y_dtype) {
+    hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
+    hone_matrix w = unpack_weight(ctx, &linear->weight);
+    size_t k = by_rows ? w.cols : w.rows, n = by_rows ? w.rows : w.cols;
+    product(ctx, rows, x, k, &w, by_rows, by_rows ? linear->bias : NULL, n, y, y_dtype);
+    hone_arena_release_scratch(&ctx->arena, mark);
 }
 
 static void *buffer(hone_ctx *ctx, size_t count) {
     return hone_arena_scratch(&ctx->arena, count * hone_element_bytes(ctx->compute));
+}
+
+static float *floats(hone_ctx *ctx, size_t count) {
+    return hone_arena_scratch(&ctx->arena, count * sizeof(float));
 }
 
 void hone_naive_lora_linear_forward(hone_ctx *ctx, const hone_lora_linear_args *args,
@@ -87,10 +92,9 @@ void hone_naive_lora_linear_forward(hone_ctx *ctx, const hone_lora_linear_args *
     const size_t rows = args->rows, in = linear->weight.cols, out = linear->weight.rows;
     const size_t rank = (size_t)lora->rank;
     hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
-    bool direct = args->y_dtype == ctx->compute && !args->accumulate;
-    void *y = direct ? args->y : buffer(ctx, rows * out);
+    void *y = args->accumulate ? floats(ctx, rows * out) : args->y;
     if (rank == 0) {
-        dense_product(ctx, rows, args->x, linear, true, y);
+        dense_product(ctx, rows, args->x, linear, true, y, args->y_dtype);
     } else {
         hone_matrix a = hone_matrix_dense(lora->a, HONE_F32, rank, in);
         hone_matrix b = hone_matrix_dense(lora->b, HONE_F32, out, rank);
@@ -98,15 +102,15 @@ void hone_naive_lora_linear_forward(hone_ctx *ctx, const hone_lora_linear_args *
         size_t xa_bytes = rows * rank * hone_element_bytes(ctx->compute);
         void *xa = keep ? hone_arena_save(&ctx->arena, xa_bytes) : buffer(ctx, rows * rank);
         if (keep) saved->slot[XA] = xa;
-        void *base = buffer(ctx, rows * out);
-        dense_product(ctx, rows, args->x, linear, true, base);
-        void *low = buffer(ctx, rows * out), *scaled = buffer(ctx, rows * out);
+        float *base = floats(ctx, rows * out);
+        dense_product(ctx, rows, args->x, linear, true, base, HONE_F32);
+        float *low = floats(ctx, rows * out), *scaled = floats(ctx, rows * out);
         hone_linear_product(ctx, rows, args->x, in, &a, true, rank, xa);
-        hone_linear_product(ctx, rows, xa, rank, &b, true, out, low);
-        scale(ctx, rows * out, lora->scale, low, ctx->compute, scaled, ctx->compute, false);
-        add(ctx, rows * out, base, scaled, y, ctx->compute);
+        product(ctx, rows, xa, rank, &b, true, NULL, out, low, HONE_F32);
+        scale(ctx, rows * out, lora->scale, low, HONE_F32, scaled, HONE_F32, false);
+        add(ctx, rows * out, base, scaled, y, args->y_dtype);
     }
-    deliver(ctx, rows * out, y, args->y, args->y_dtype, args->accumulate);
+    if (args->accumulate) scale(ctx, rows * out, 1.0f, y, HONE_F32, args->y, HONE_F32, true);
     hone_arena_release_scratch(&ctx->arena, mark);
 }
 
@@ -124,7 +128,7 @@ static void adapter_gradients(hone_ctx *ctx, const hone_lora_linear_args *args, 
 
 /* The adapter's share of dx, in `low` [rows, in] (NULL: not wanted), and its gradients. */
 static void adapter_backward(hone_ctx *ctx, const hone_lora_linear_args *args, const void *xa,
-                             void *low) {
+                             float *low) {
     const hone_linear *linear = args->linear;
     const hone_lora *lora = &linear->lora;
     const size_t rows = args->rows, in = linear->weight.cols, out = linear->weight.rows;
@@ -136,7 +140,7 @@ static void adapter_backward(hone_ctx *ctx, const hone_lora_linear_args *args, c
     scale(ctx, rows * out, lora->scale, args->dy, ctx->compute, scaled, ctx->compute, false);
     hone_linear_product(ctx, rows, scaled, out, &b, false, rank, t);
     adapter_gradients(ctx, args, scaled, t, xa);
-    if (low != NULL) hone_linear_product(ctx, rows, t, rank, &a, false, in, low);
+    if (low != NULL) product(ctx, rows, t, rank, &a, false, NULL, in, low, HONE_F32);
     hone_arena_release_scratch(&ctx->arena, mark);
 }
 
@@ -147,18 +151,19 @@ void hone_naive_lora_linear_backward(hone_ctx *ctx, const hone_lora_linear_args 
     const bool adapter = linear->lora.rank > 0, wanted = args->dx != NULL;
     const bool learns = linear->lora.da != NULL || linear->lora.db != NULL;
     hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
-    void *low = adapter && wanted ? buffer(ctx, rows * in) : NULL;
+    float *low = adapter && wanted ? floats(ctx, rows * in) : NULL;
     if (adapter && (wanted || learns)) adapter_backward(ctx, args, saved->slot[XA], low);
     if (linear->dweight != NULL)
         hone_linear_add_outer(ctx, rows, args->dy, out, args->x, in, linear->dweight);
     if (linear->dbias != NULL) hone_linear_add_columns(ctx, rows, args->dy, out, linear->dbias);
     if (wanted) {
-        bool direct = args->dx_dtype == ctx->compute && !args->dx_accumulate;
-        void *dx = direct ? args->dx : buffer(ctx, rows * in);
-        void *base = adapter ? buffer(ctx, rows * in) : dx;
-        dense_product(ctx, rows, args->dy, linear, false, base);
-        if (adapter) add(ctx, rows * in, base, low, dx, ctx->compute);
-        deliver(ctx, rows * in, dx, args->dx, args->dx_dtype, args->dx_accumulate);
+        void *dx = args->dx_accumulate ? floats(ctx, rows * in) : args->dx;
+        float *base = adapter ? floats(ctx, rows * in) : NULL;
+        hone_dtype base_dtype = adapter ? HONE_F32 : args->dx_dtype;
+        dense_product(ctx, rows, args->dy, linear, false, adapter ? base : dx, base_dtype);
+        if (adapter) add(ctx, rows * in, base, low, dx, args->dx_dtype);
+        if (args->dx_accumulate)
+            scale(ctx, rows * in, 1.0f, dx, HONE_F32, args->dx, HONE_F32, true);
     }
     hone_arena_release_scratch(&ctx->arena, mark);
 }
