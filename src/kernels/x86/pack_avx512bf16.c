@@ -14,6 +14,7 @@
 enum {
     BLOCK = 32,       /* elements of a quantized block */
     STEP = 32,        /* depths or columns at a time */
+    DEPTHS = 8,       /* rows of w at a time where they are depths */
     PANEL_STEP = 1024 /* bytes of a panel for one step of depth */
 };
 
@@ -263,27 +264,27 @@ INLINE void columns_f32(const constants *c, row_pair rows, size_t at, size_t cou
     }
 }
 
-/* Two panels at a time: what is written stays in one place. */
+/* DEPTHS rows at a time, two panels of each: rows are read almost in order, panels written in runs. */
 INLINE void pack_columns_dense(hone_dtype dtype, const hone_matrix *w, size_t n0, size_t n,
                                size_t k0, size_t k, float scale, char *dst) {
     const constants c = make_constants();
     const __m512 factor = _mm512_set1_ps(scale);
-    const size_t panel = panel_bytes(k);
-    for (size_t j = 0; j < n; j += STEP, dst += 2 * panel) {
-        const uint8_t *data = (const uint8_t *)w->data + k0 * w->row_bytes;
-        const bool both = n - j > HONE_PANEL;
-        for (size_t at = 0; at < panel; at += 64, data += 2 * w->row_bytes) {
-            const size_t row = at / 32;
-            __m512i out[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
-            if (row < k) {
-                row_pair rows = {data, row + 1 < k ? data + w->row_bytes : NULL};
-                if (dtype == HONE_BF16)
+    const size_t panel = panel_bytes(k), stride = w->row_bytes;
+    for (size_t i = 0; i < panel / 32; i += DEPTHS, dst += DEPTHS * 32) {
+        const uint8_t *data = (const uint8_t *)w->data + (k0 + i) * stride;
+        for (size_t j = 0; j < n; j += STEP) {
+            char *to = dst + j / HONE_PANEL * panel;
+            const bool both = n - j > HONE_PANEL;
+            for (size_t r = 0; r < DEPTHS; r += 2, to += 64) {
+                __m512i out[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+                row_pair rows = {data + r * stride, i + r + 1 < k ? data + (r + 1) * stride : NULL};
+                if (i + r < k && dtype == HONE_BF16)
                     columns_bf16(rows, n0 + j, n - j, out);
-                else
+                else if (i + r < k)
                     columns_f32(&c, rows, n0 + j, n - j, factor, out);
+                _mm512_store_si512(to, out[0]);
+                if (both) _mm512_store_si512(to + panel, out[1]);
             }
-            _mm512_store_si512(dst + at, out[0]);
-            if (both) _mm512_store_si512(dst + at + panel, out[1]);
         }
     }
 }
