@@ -59,9 +59,10 @@ static inline int bench_compare(const void *a, const void *b) {
 
 /* Plans the body, warms up, and times it. */
 static inline bench_time bench_run(bench *b, bench_body *body, void *argument) {
-    bench_state state = {.ctx = {.team = {0, b->threads}, .kernels = &b->kernels, .compute = b->compute},
-                         .body = body,
-                         .argument = argument};
+    bench_state state = {
+        .ctx = {.team = {0, b->threads}, .kernels = &b->kernels, .compute = b->compute},
+        .body = body,
+        .argument = argument};
     hone_ctx plan = state.ctx;
     plan.arena = hone_arena_plan();
     body(&plan, argument);
@@ -119,8 +120,10 @@ static inline double bench_multiply_rate(bench *b) {
     void *packed = aligned_alloc(64, hone_pack_bytes(b->compute, side, depth));
     float *c = malloc(sizeof *c * side * side * (size_t)b->threads);
     hone_matrix w = hone_matrix_dense(a, b->compute, side, depth);
-    (b->compute == HONE_BF16 ? b->kernels.pack_bf16 : b->kernels.pack_f32)(&w, true, 0, side, 0, depth, 1.0f, packed);
-    hone_gemm gemm = {.m = side, .n = side, .k = depth, .a = a, .lda = depth, .b = packed, .c = c, .ldc = side};
+    (b->compute == HONE_BF16 ? b->kernels.pack_bf16 : b->kernels.pack_f32)(&w, true, 0, side, 0,
+                                                                           depth, 1.0f, packed);
+    hone_gemm gemm = {
+        .m = side, .n = side, .k = depth, .a = a, .lda = depth, .b = packed, .c = c, .ldc = side};
     bench_time time = bench_run(b, bench_multiply_body, &gemm);
     free(a), free(packed), free(c);
     return BENCH_PRODUCTS * 2.0 * (double)(side * side * depth) * b->threads / time.median / 1e9;

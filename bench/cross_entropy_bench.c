@@ -5,7 +5,9 @@
 
 enum { ROWS = 1024, VOCAB = 49152, HIDDEN = 576 };
 
-static void linear_body(hone_ctx *ctx, void *argument) { hone_ops_fused.linear_cross_entropy(ctx, argument); }
+static void linear_body(hone_ctx *ctx, void *argument) {
+    hone_ops_fused.linear_cross_entropy(ctx, argument);
+}
 
 /* Any bytes are a Q8_0 matrix but for the scales, which have to be sensible float16 numbers. */
 static hone_matrix random_q8(void) {
@@ -15,7 +17,8 @@ static hone_matrix random_q8(void) {
     hone_f16 scale = hone_f32_to_f16(0.001f);
     for (size_t i = 0; i < blocks; i++) {
         memcpy(data + i * 34, &scale, sizeof scale);
-        for (size_t j = 0; j < 32; j++) data[i * 34 + 2 + j] = (unsigned char)hone_rng_below(&rng, 256);
+        for (size_t j = 0; j < 32; j++)
+            data[i * 34 + 2 + j] = (unsigned char)hone_rng_below(&rng, 256);
     }
     hone_matrix w = hone_matrix_dense(data, HONE_Q8_0, VOCAB, HIDDEN);
     w.row_bytes = HIDDEN / 32 * 34;
@@ -26,13 +29,20 @@ static void measure_linear(bench *b, hone_matrix weight, const int32_t *labels, 
     hone_linear head = {.weight = weight};
     float *loss = malloc(ROWS * sizeof *loss), *dx = malloc(sizeof *dx * ROWS * HIDDEN);
     void *x = bench_random(b->compute, (size_t)ROWS * HIDDEN, 1);
-    hone_linear_cross_entropy_args args = {.rows = ROWS, .head = &head, .x = x, .labels = labels, .loss = loss,
-                                           .scale = 1.0f / ROWS, .dx = dx};
+    hone_linear_cross_entropy_args args = {.rows = ROWS,
+                                           .head = &head,
+                                           .x = x,
+                                           .labels = labels,
+                                           .loss = loss,
+                                           .scale = 1.0f / ROWS,
+                                           .dx = dx};
     bench_time time = bench_run(b, linear_body, &args);
     double work = 4.0 * ROWS * VOCAB * HIDDEN;
-    printf("linear, %-4s head: loss and dX %8.2f ms (min %8.2f) %6.0f GFLOP/s, %3.0f%% of the multiply kernel; %.1f "
-           "MiB\n", hone_dtype_name(weight.dtype), time.median * 1e3, time.minimum * 1e3, work / time.median / 1e9,
-           work / time.median / 1e7 / rate, (double)b->peak / (1 << 20));
+    printf("linear, %-4s head: loss and dX %8.2f ms (min %8.2f) %6.0f GFLOP/s, %3.0f%% of the "
+           "multiply kernel; %.1f "
+           "MiB\n",
+           hone_dtype_name(weight.dtype), time.median * 1e3, time.minimum * 1e3,
+           work / time.median / 1e9, work / time.median / 1e7 / rate, (double)b->peak / (1 << 20));
     free(x), free(loss), free(dx);
 }
 
@@ -52,11 +62,18 @@ static void measure_plain(bench *b, const hone_op_set *set, const int32_t *label
     float *loss = malloc(ROWS * sizeof *loss);
     void *logits = bench_random(b->compute, (size_t)ROWS * VOCAB, 1), *dlogits = logits;
     if (set == &hone_ops_naive) dlogits = bench_random(b->compute, (size_t)ROWS * VOCAB, 1);
-    plain p = {set, {.rows = ROWS, .vocab = VOCAB, .logits = logits, .logits_dtype = b->compute, .labels = labels,
-                     .loss = loss, .scale = 1.0f / ROWS, .dlogits = dlogits}};
+    plain p = {set,
+               {.rows = ROWS,
+                .vocab = VOCAB,
+                .logits = logits,
+                .logits_dtype = b->compute,
+                .labels = labels,
+                .loss = loss,
+                .scale = 1.0f / ROWS,
+                .dlogits = dlogits}};
     bench_time time = bench_run(b, plain_body, &p);
-    printf("plain, %s: loss and dlogits %8.2f ms (min %8.2f); %.1f MiB\n", set->name, time.median * 1e3,
-           time.minimum * 1e3, (double)b->peak / (1 << 20));
+    printf("plain, %s: loss and dlogits %8.2f ms (min %8.2f); %.1f MiB\n", set->name,
+           time.median * 1e3, time.minimum * 1e3, (double)b->peak / (1 << 20));
     if (dlogits != logits) free(dlogits);
     free(logits), free(loss);
 }

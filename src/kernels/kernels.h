@@ -56,11 +56,11 @@ typedef void hone_pack_fn(const hone_matrix *w, bool by_rows, size_t n0, size_t 
 
 typedef struct hone_gemm {
     size_t m, n, k;
-    const void *a; /* [m, k] in the compute type */
-    size_t lda;    /* elements from row to row */
-    const void *b; /* packed */
+    const void *a;  /* [m, k] in the compute type */
+    size_t lda;     /* elements from row to row */
+    const void *b;  /* packed */
     size_t b_depth; /* the depth b was packed with, where only its first k are wanted; 0: k */
-    size_t k2;     /* 0: no second product */
+    size_t k2;      /* 0: no second product */
     const void *a2;
     size_t lda2;
     const void *b2;

@@ -9,7 +9,8 @@
 #define COLUMN_GRAIN 16
 #define ROW_GRAIN 8
 
-void hone_embedding_forward(hone_ctx *ctx, const hone_matrix *table, const int32_t *ids, size_t rows, float *y) {
+void hone_embedding_forward(hone_ctx *ctx, const hone_matrix *table, const int32_t *ids,
+                            size_t rows, float *y) {
     if (hone_ctx_planning(ctx)) return;
     size_t begin, end;
     hone_split(ctx->team, rows, ROW_GRAIN, &begin, &end);
@@ -19,31 +20,34 @@ void hone_embedding_forward(hone_ctx *ctx, const hone_matrix *table, const int32
     hone_barrier(ctx->team);
 }
 
-void hone_embedding_backward(hone_ctx *ctx, const int32_t *ids, size_t rows, size_t hidden, const float *dy,
-                             float *dtable) {
+void hone_embedding_backward(hone_ctx *ctx, const int32_t *ids, size_t rows, size_t hidden,
+                             const float *dy, float *dtable) {
     if (hone_ctx_planning(ctx)) return;
     /* Two rows may have the same id: threads own columns, so each sum runs over the rows in order. */
     size_t begin, end;
     hone_split(ctx->team, hidden, COLUMN_GRAIN, &begin, &end);
     for (size_t r = 0; r < rows && begin < end; r++) {
         float *row = dtable + (size_t)ids[r] * hidden + begin;
-        ctx->kernels->add(end - begin, row, HONE_F32, dy + r * hidden + begin, HONE_F32, row, HONE_F32);
-    }
-    hone_barrier(ctx->team);
-}
-
-void hone_residual_add(hone_ctx *ctx, size_t n, const float *a, const void *b, hone_dtype b_dtype, float *y) {
-    if (hone_ctx_planning(ctx)) return;
-    size_t begin, end;
-    hone_split(ctx->team, n, ELEMENT_GRAIN, &begin, &end);
-    if (begin < end) {
-        ctx->kernels->add(end - begin, a + begin, HONE_F32, hone_element_const(b, b_dtype, begin), b_dtype, y + begin,
+        ctx->kernels->add(end - begin, row, HONE_F32, dy + r * hidden + begin, HONE_F32, row,
                           HONE_F32);
     }
     hone_barrier(ctx->team);
 }
 
-void hone_convert(hone_ctx *ctx, size_t n, const void *x, hone_dtype x_dtype, void *y, hone_dtype y_dtype) {
+void hone_residual_add(hone_ctx *ctx, size_t n, const float *a, const void *b, hone_dtype b_dtype,
+                       float *y) {
+    if (hone_ctx_planning(ctx)) return;
+    size_t begin, end;
+    hone_split(ctx->team, n, ELEMENT_GRAIN, &begin, &end);
+    if (begin < end) {
+        ctx->kernels->add(end - begin, a + begin, HONE_F32, hone_element_const(b, b_dtype, begin),
+                          b_dtype, y + begin, HONE_F32);
+    }
+    hone_barrier(ctx->team);
+}
+
+void hone_convert(hone_ctx *ctx, size_t n, const void *x, hone_dtype x_dtype, void *y,
+                  hone_dtype y_dtype) {
     if (hone_ctx_planning(ctx)) return;
     size_t begin, end;
     hone_split(ctx->team, n, ELEMENT_GRAIN, &begin, &end);

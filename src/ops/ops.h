@@ -217,7 +217,8 @@ typedef struct hone_op_set {
     /* Composites; where NULL the model composes the plain ops. */
     void (*linear_cross_entropy)(hone_ctx *ctx, const hone_linear_cross_entropy_args *args);
     /* Write y, h again from what forward saved; both needed unless keeps_normed. */
-    void (*rms_norm_rebuild)(hone_ctx *ctx, const hone_rms_norm_args *args, const hone_saved *saved);
+    void (*rms_norm_rebuild)(hone_ctx *ctx, const hone_rms_norm_args *args,
+                             const hone_saved *saved);
     void (*swiglu_rebuild)(hone_ctx *ctx, const hone_swiglu_args *args, const hone_saved *saved);
 } hone_op_set;
 

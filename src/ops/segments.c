@@ -3,7 +3,8 @@
 
 #define ROW_GRAIN 16
 
-void hone_segments_zero_gaps(hone_ctx *ctx, const hone_attention_args *args, bool keys, void *x, size_t row_bytes) {
+void hone_segments_zero_gaps(hone_ctx *ctx, const hone_attention_args *args, bool keys, void *x,
+                             size_t row_bytes) {
     size_t rows = keys ? args->kv_rows : args->q_rows, gap = 0;
     size_t begin, end;
     hone_split(ctx->team, rows, ROW_GRAIN, &begin, &end);

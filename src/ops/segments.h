@@ -4,8 +4,12 @@
 
 #include "ops/internal.h"
 
-static inline size_t hone_segment_queries(const hone_segment *segment) { return segment->q_end - segment->q_begin; }
-static inline size_t hone_segment_keys(const hone_segment *segment) { return segment->kv_end - segment->kv_begin; }
+static inline size_t hone_segment_queries(const hone_segment *segment) {
+    return segment->q_end - segment->q_begin;
+}
+static inline size_t hone_segment_keys(const hone_segment *segment) {
+    return segment->kv_end - segment->kv_begin;
+}
 
 /* Keys that query row `q` (counted from q_begin) sees: always the first ones of the segment. */
 static inline size_t hone_segment_visible(const hone_segment *segment, size_t q) {
@@ -15,7 +19,8 @@ static inline size_t hone_segment_visible(const hone_segment *segment, size_t q)
 
 /* Sets the rows of x that belong to no segment to zero: x has `keys` ? kv_rows : q_rows rows of `row_bytes`. Split
  * over the team, no barrier. */
-void hone_segments_zero_gaps(hone_ctx *ctx, const hone_attention_args *args, bool keys, void *x, size_t row_bytes);
+void hone_segments_zero_gaps(hone_ctx *ctx, const hone_attention_args *args, bool keys, void *x,
+                             size_t row_bytes);
 
 /* The thread that does the piece of work that starts after `before` of `total` units: pieces of unlike size, in
  * order, each thread about the same amount. */

@@ -77,7 +77,8 @@ INLINE void compute_tile(const hone_gemm *g, int rows, int panels, size_t row, s
 #pragma GCC unroll 8
         for (int v = 0; v < panels; v++) acc[r][v] = _mm512_setzero_ps();
     }
-    product p = take(g->a, g->lda, g->b, g->b_depth > 0 ? g->b_depth : g->k, g->k, row, g->m - 1, panel);
+    product p =
+        take(g->a, g->lda, g->b, g->b_depth > 0 ? g->b_depth : g->k, g->k, row, g->m - 1, panel);
     multiply(acc, rows, panels, &p);
     if (g->k2 > 0) {
         p = take(g->a2, g->lda2, g->b2, g->k2, g->k2, row, g->m - 1, panel);

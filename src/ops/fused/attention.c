@@ -15,7 +15,8 @@ enum { LSE };
 #define LD HONE_ATTENTION_LD
 #define Q_TILE 64
 
-hone_attention_panels hone_attention_take_panels(hone_ctx *ctx, const hone_attention_args *args, bool by_rows) {
+hone_attention_panels hone_attention_take_panels(hone_ctx *ctx, const hone_attention_args *args,
+                                                 bool by_rows) {
     hone_attention_panels panels = {.by_rows = by_rows};
     for (size_t s = 0; s < args->segment_count; s++) {
         panels.rows += hone_attention_padded(hone_segment_keys(&args->segments[s]));
@@ -28,8 +29,8 @@ hone_attention_panels hone_attention_take_panels(hone_ctx *ctx, const hone_atten
     return panels;
 }
 
-void hone_attention_rotate(const hone_ctx *ctx, const hone_attention_args *args, size_t first_row, size_t rows,
-                           void *x, size_t stride, hone_dtype dtype, bool inverse) {
+void hone_attention_rotate(const hone_ctx *ctx, const hone_attention_args *args, size_t first_row,
+                           size_t rows, void *x, size_t stride, hone_dtype dtype, bool inverse) {
     if (!args->cos) return;
     hone_rope a = {
         .rows = rows,
@@ -63,9 +64,11 @@ void hone_attention_pack(hone_ctx *ctx, const hone_attention_args *args, void *x
                 bool mine = hone_segments_mine(ctx, before, total);
                 before += hone_attention_padded(rows);
                 if (!mine) continue;
-                void *tile = hone_element(x, ctx->compute, (segment->kv_begin + row) * stride + head * args->head_dim);
+                void *tile = hone_element(
+                    x, ctx->compute, (segment->kv_begin + row) * stride + head * args->head_dim);
                 if (rotate) {
-                    hone_attention_rotate(ctx, args, segment->kv_begin + row, rows, tile, stride, ctx->compute, false);
+                    hone_attention_rotate(ctx, args, segment->kv_begin + row, rows, tile, stride,
+                                          ctx->compute, false);
                 }
                 hone_matrix w = hone_matrix_dense(tile, ctx->compute, rows, args->head_dim);
                 w.row_bytes = stride * hone_element_bytes(ctx->compute);
@@ -83,9 +86,9 @@ void hone_attention_pack(hone_ctx *ctx, const hone_attention_args *args, void *x
 
 /* What one thread needs for a tile of queries. */
 typedef struct forward_scratch {
-    float *scores;                   /* [Q_TILE, LD] */
-    void *p;                         /* [Q_TILE, LD], compute type; scores themselves when that is float32 */
-    float *acc;                      /* [Q_TILE, head_dim] */
+    float *scores; /* [Q_TILE, LD] */
+    void *p;       /* [Q_TILE, LD], compute type; scores themselves when that is float32 */
+    float *acc;    /* [Q_TILE, head_dim] */
     float m[Q_TILE], l[Q_TILE], correction[Q_TILE];
     size_t valid[Q_TILE];
 } forward_scratch;
@@ -101,10 +104,11 @@ typedef struct forward_tile {
     size_t stride;        /* from row to row */
 } forward_tile;
 
-static forward_tile make_tile(const hone_attention_args *args, const hone_segment *segment, size_t head, size_t q,
-                              size_t start) {
+static forward_tile make_tile(const hone_attention_args *args, const hone_segment *segment,
+                              size_t head, size_t q, size_t start) {
     size_t queries = hone_segment_queries(segment), width = args->heads * args->head_dim;
-    forward_tile tile = {.segment = segment, .head = head, .q = q, .start = start, .across = queries == 1};
+    forward_tile tile = {
+        .segment = segment, .head = head, .q = q, .start = start, .across = queries == 1};
     size_t group = args->heads / args->kv_heads;
     tile.rows = HONE_MIN(tile.across ? group - head % group : queries - q, (size_t)Q_TILE);
     tile.offset = (segment->q_begin + q) * width + head * args->head_dim;
@@ -117,11 +121,13 @@ static size_t tile_visible(const forward_tile *tile, size_t r) {
     return hone_segment_visible(tile->segment, tile->across ? tile->q : tile->q + r);
 }
 
-static void tile_scores(const hone_ctx *ctx, const hone_attention_args *args, const forward_tile *tile,
-                        const void *k_panels, size_t kv, size_t n, forward_scratch *scratch) {
+static void tile_scores(const hone_ctx *ctx, const hone_attention_args *args,
+                        const forward_tile *tile, const void *k_panels, size_t kv, size_t n,
+                        forward_scratch *scratch) {
     hone_gemm product = {
         .m = tile->rows,
-        .n = HONE_CEIL_DIV(n, HONE_PANEL) * HONE_PANEL, /* whole panels: what is past n is never looked at */
+        .n = HONE_CEIL_DIV(n, HONE_PANEL) *
+             HONE_PANEL, /* whole panels: what is past n is never looked at */
         .k = args->head_dim,
         .a = hone_element(args->q, ctx->compute, tile->offset),
         .lda = tile->stride,
@@ -138,12 +144,14 @@ static void tile_scores(const hone_ctx *ctx, const hone_attention_args *args, co
 }
 
 /* acc = acc * correction + p V over n keys of a tile of `depth`. */
-static void tile_accumulate(const hone_ctx *ctx, const hone_attention_args *args, const forward_tile *tile,
-                            const void *v_panels, size_t n, size_t depth, bool first, forward_scratch *scratch) {
+static void tile_accumulate(const hone_ctx *ctx, const hone_attention_args *args,
+                            const forward_tile *tile, const void *v_panels, size_t n, size_t depth,
+                            bool first, forward_scratch *scratch) {
     for (size_t r = 0; r < tile->rows && !first; r++) {
         float *row = scratch->acc + r * args->head_dim;
         if (scratch->correction[r] == 1.0f) continue;
-        ctx->kernels->scale(args->head_dim, scratch->correction[r], row, HONE_F32, row, HONE_F32, false);
+        ctx->kernels->scale(args->head_dim, scratch->correction[r], row, HONE_F32, row, HONE_F32,
+                            false);
     }
     hone_gemm product = {
         .m = tile->rows,
@@ -161,8 +169,8 @@ static void tile_accumulate(const hone_ctx *ctx, const hone_attention_args *args
     hone_ctx_gemm(ctx)(&product);
 }
 
-static void finish_tile(const hone_ctx *ctx, const hone_attention_args *args, const forward_tile *tile,
-                        const forward_scratch *scratch, float *lse) {
+static void finish_tile(const hone_ctx *ctx, const hone_attention_args *args,
+                        const forward_tile *tile, const forward_scratch *scratch, float *lse) {
     size_t first = tile->head * args->q_rows + tile->segment->q_begin + tile->q; /* in lse */
     size_t next = tile->across ? args->q_rows : 1;
     for (size_t r = 0; r < tile->rows; r++) {
@@ -170,24 +178,27 @@ static void finish_tile(const hone_ctx *ctx, const hone_attention_args *args, co
         if (scratch->l[r] == 0) { /* a query that sees no key */
             memset(o, 0, args->head_dim * hone_element_bytes(ctx->compute));
         } else {
-            ctx->kernels->scale(args->head_dim, 1.0f / scratch->l[r], scratch->acc + r * args->head_dim, HONE_F32, o,
-                                ctx->compute, false);
+            ctx->kernels->scale(args->head_dim, 1.0f / scratch->l[r],
+                                scratch->acc + r * args->head_dim, HONE_F32, o, ctx->compute,
+                                false);
         }
         if (lse) lse[first + r * next] = scratch->m[r] + logf(scratch->l[r]);
     }
 }
 
-static void rotate_tile(const hone_ctx *ctx, const hone_attention_args *args, const forward_tile *tile) {
+static void rotate_tile(const hone_ctx *ctx, const hone_attention_args *args,
+                        const forward_tile *tile) {
     size_t row = tile->segment->q_begin + tile->q, runs = tile->across ? tile->rows : 1;
     for (size_t r = 0; r < runs; r++) {
         hone_attention_rotate(ctx, args, row, tile->across ? 1 : tile->rows,
-                              hone_element(args->q, ctx->compute, tile->offset + r * tile->stride), tile->stride,
-                              ctx->compute, false);
+                              hone_element(args->q, ctx->compute, tile->offset + r * tile->stride),
+                              tile->stride, ctx->compute, false);
     }
 }
 
-static void forward_one(const hone_ctx *ctx, const hone_attention_args *args, const forward_tile *tile,
-                        const hone_attention_panels *panels, forward_scratch *scratch, float *lse) {
+static void forward_one(const hone_ctx *ctx, const hone_attention_args *args,
+                        const forward_tile *tile, const hone_attention_panels *panels,
+                        forward_scratch *scratch, float *lse) {
     size_t kv_head = tile->head / (args->heads / args->kv_heads);
     size_t keys = hone_segment_keys(tile->segment);
     size_t visible = tile_visible(tile, tile->rows - 1);
@@ -199,7 +210,8 @@ static void forward_one(const hone_ctx *ctx, const hone_attention_args *args, co
     for (size_t kv = 0; kv < visible; kv += KV_TILE) {
         size_t n = HONE_MIN(visible - kv, (size_t)KV_TILE);
         size_t depth = HONE_MIN(keys - kv, (size_t)KV_TILE); /* as packed */
-        tile_scores(ctx, args, tile, hone_attention_panel(&panels[0], kv_head, tile->start, kv), kv, n, scratch);
+        tile_scores(ctx, args, tile, hone_attention_panel(&panels[0], kv_head, tile->start, kv), kv,
+                    n, scratch);
         hone_softmax_tile softmax = {
             .rows = tile->rows,
             .cols = n,
@@ -215,8 +227,8 @@ static void forward_one(const hone_ctx *ctx, const hone_attention_args *args, co
             .correction = scratch->correction,
         };
         ctx->kernels->softmax_tile(&softmax);
-        tile_accumulate(ctx, args, tile, hone_attention_panel(&panels[1], kv_head, tile->start, kv), n, depth, kv == 0,
-                        scratch);
+        tile_accumulate(ctx, args, tile, hone_attention_panel(&panels[1], kv_head, tile->start, kv),
+                        n, depth, kv == 0, scratch);
     }
     finish_tile(ctx, args, tile, scratch, lse);
 }
@@ -258,10 +270,12 @@ static void run_tile(const forward_tile *tile, size_t before, void *argument) {
     forward_one(job->ctx, job->args, tile, job->panels, job->scratch, job->lse);
 }
 
-void hone_fused_attention_with_rope_forward(hone_ctx *ctx, const hone_attention_args *args, hone_saved *saved) {
+void hone_fused_attention_with_rope_forward(hone_ctx *ctx, const hone_attention_args *args,
+                                            hone_saved *saved) {
     float *lse = NULL;
     if (saved) {
-        saved->slot[LSE] = lse = hone_arena_save(&ctx->arena, args->heads * args->q_rows * sizeof *lse);
+        saved->slot[LSE] = lse =
+            hone_arena_save(&ctx->arena, args->heads * args->q_rows * sizeof *lse);
     }
     hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
     hone_attention_panels panels[2] = {hone_attention_take_panels(ctx, args, true),
@@ -271,7 +285,8 @@ void hone_fused_attention_with_rope_forward(hone_ctx *ctx, const hone_attention_
         .acc = hone_ctx_scratch_each(ctx, Q_TILE * args->head_dim * sizeof(float)),
     };
     scratch.p = scratch.scores;
-    if (ctx->compute != HONE_F32) scratch.p = hone_ctx_scratch_each(ctx, Q_TILE * LD * sizeof(hone_bf16));
+    if (ctx->compute != HONE_F32)
+        scratch.p = hone_ctx_scratch_each(ctx, Q_TILE * LD * sizeof(hone_bf16));
     if (!hone_ctx_planning(ctx)) {
         hone_attention_pack(ctx, args, args->k, true, &panels[0], 1);
         hone_attention_pack(ctx, args, (void *)(uintptr_t)args->v, false, &panels[1], 1);

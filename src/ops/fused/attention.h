@@ -27,11 +27,12 @@ typedef struct hone_attention_panels {
     bool by_rows;     /* true: B[k][n] = x[n][k], rows are columns of B; false: rows are depths */
 } hone_attention_panels;
 
-hone_attention_panels hone_attention_take_panels(hone_ctx *ctx, const hone_attention_args *args, bool by_rows);
+hone_attention_panels hone_attention_take_panels(hone_ctx *ctx, const hone_attention_args *args,
+                                                 bool by_rows);
 
 /* The panels of rows [row, ...) of a segment that starts at packed row `start`; row a multiple of KV_TILE. */
-static inline char *hone_attention_panel(const hone_attention_panels *panels, size_t kv_head, size_t start,
-                                         size_t row) {
+static inline char *hone_attention_panel(const hone_attention_panels *panels, size_t kv_head,
+                                         size_t start, size_t row) {
     return panels->data + (kv_head * panels->rows + start + row) * panels->row_bytes;
 }
 
@@ -41,7 +42,7 @@ void hone_attention_pack(hone_ctx *ctx, const hone_attention_args *args, void *x
                          const hone_attention_panels *panels, size_t panel_count);
 
 /* Rotates `rows` rows of one head, in place. */
-void hone_attention_rotate(const hone_ctx *ctx, const hone_attention_args *args, size_t first_row, size_t rows,
-                           void *x, size_t stride, hone_dtype dtype, bool inverse);
+void hone_attention_rotate(const hone_ctx *ctx, const hone_attention_args *args, size_t first_row,
+                           size_t rows, void *x, size_t stride, hone_dtype dtype, bool inverse);
 
 #endif

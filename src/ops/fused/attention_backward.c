@@ -29,8 +29,8 @@ typedef struct backward_item {
     const hone_segment *segment;
     size_t kv_head, q, q_end; /* counted from q_begin, whole tiles */
     size_t start;             /* the segment's first packed row */
-    size_t keys, ld;          /* keys that any of the rows sees; elements from row to row of the partials */
-    size_t offset;            /* in the partials */
+    size_t keys, ld; /* keys that any of the rows sees; elements from row to row of the partials */
+    size_t offset;   /* in the partials */
     size_t cost;
     bool last; /* of its kv head and segment */
 } backward_item;
@@ -39,15 +39,15 @@ typedef struct backward_job {
     hone_ctx *ctx;
     const hone_attention_args *args;
     const float *lse;
-    size_t stack, tile;                                   /* heads stacked; query rows of a tile, of each head */
+    size_t stack, tile; /* heads stacked; query rows of a tile, of each head */
     hone_attention_panels k_columns, v_columns, k_depths; /* B of q k^T, of dO V^T, of dS K */
     float *dk, *dv;                                       /* each item's [head_dim, ld] */
     /* one thread's */
-    float *scores, *dp;     /* [STACK_ROWS, LD] */
-    void *p, *ds;           /* [STACK_ROWS, LD], compute type */
-    void *panels;           /* P or dS as B of dO^T P and q^T dS */
+    float *scores, *dp;         /* [STACK_ROWS, LD] */
+    void *p, *ds;               /* [STACK_ROWS, LD], compute type */
+    void *panels;               /* P or dS as B of dO^T P and q^T dS */
     void *q_turned, *do_turned; /* [head_dim, LD_TURNED], compute type */
-    float *dq;              /* [STACK_ROWS, head_dim] */
+    float *dq;                  /* [STACK_ROWS, head_dim] */
     float delta[STACK_ROWS], tile_lse[STACK_ROWS];
     size_t valid[STACK_ROWS];
 } backward_job;
@@ -61,9 +61,8 @@ typedef struct backward_tile {
     size_t offset; /* of the first head's first row in q, o and their gradients, elements */
 } backward_tile;
 
-/* ---- items ------------------------------------------------------------------------------- */
-
-typedef void backward_item_fn(backward_job *job, const backward_item *item, size_t before, void *sum);
+typedef void backward_item_fn(backward_job *job, const backward_item *item, size_t before,
+                              void *sum);
 
 static size_t keys_seen(const hone_segment *segment, size_t q, size_t q_end) {
     return q < q_end ? hone_segment_visible(segment, q_end - 1) : 0;
@@ -78,11 +77,16 @@ static size_t each_item(backward_job *job, backward_item_fn *fn, void *sum) {
         const hone_segment *segment = &args->segments[s];
         size_t queries = hone_segment_queries(segment), total = 0;
         size_t chunks = HONE_MAX(HONE_MIN(queries / CHUNK_QUERIES, (size_t)MOST_CHUNKS), 1);
-        for (size_t q = 0; q < queries; q += job->tile) total += 32 + hone_segment_visible(segment, q);
+        for (size_t q = 0; q < queries; q += job->tile)
+            total += 32 + hone_segment_visible(segment, q);
         for (size_t head = 0; head < args->kv_heads; head++) {
             size_t q = 0, done = 0;
             for (size_t chunk = 0; chunk < chunks; chunk++) {
-                backward_item item = {.segment = segment, .kv_head = head, .q = q, .start = start, .offset = offset,
+                backward_item item = {.segment = segment,
+                                      .kv_head = head,
+                                      .q = q,
+                                      .start = start,
+                                      .offset = offset,
                                       .last = chunk + 1 == chunks};
                 while (q < queries && done * chunks < total * (chunk + 1)) {
                     item.cost += 32 + hone_segment_visible(segment, q);
@@ -107,19 +111,28 @@ static void add_cost(backward_job *job, const backward_item *item, size_t before
     *(size_t *)sum = before + item->cost;
 }
 
-/* ---- one tile ---------------------------------------------------------------------------- */
-
-static void multiply(const backward_job *job, size_t m, size_t n, size_t k, const void *a, size_t lda, const void *b,
-                     size_t b_depth, float *c, size_t ldc, bool accumulate) {
+static void multiply(const backward_job *job, size_t m, size_t n, size_t k, const void *a,
+                     size_t lda, const void *b, size_t b_depth, float *c, size_t ldc,
+                     bool accumulate) {
     hone_gemm product = {
-        .m = m, .n = n, .k = k, .a = a, .lda = lda, .b = b, .b_depth = b_depth,
-        .c = c, .ldc = ldc, .c_dtype = HONE_F32, .accumulate = accumulate,
+        .m = m,
+        .n = n,
+        .k = k,
+        .a = a,
+        .lda = lda,
+        .b = b,
+        .b_depth = b_depth,
+        .c = c,
+        .ldc = ldc,
+        .c_dtype = HONE_F32,
+        .accumulate = accumulate,
     };
     hone_ctx_gemm(job->ctx)(&product);
 }
 
 /* P and dS of the tile's rows and the keys [kv, kv+n). */
-static void tile_gradient_of_scores(backward_job *job, const backward_tile *tile, size_t kv, size_t n) {
+static void tile_gradient_of_scores(backward_job *job, const backward_tile *tile, size_t kv,
+                                    size_t n) {
     const hone_ctx *ctx = job->ctx;
     const hone_attention_args *args = job->args;
     const backward_item *item = tile->item;
@@ -128,11 +141,11 @@ static void tile_gradient_of_scores(backward_job *job, const backward_tile *tile
     for (size_t h = 0; h < tile->heads; h++) {
         size_t at = tile->offset + h * dim, row = h * tile->rows;
         multiply(job, tile->rows, columns, dim, hone_element(args->q, ctx->compute, at), stride,
-                 hone_attention_panel(&job->k_columns, item->kv_head, item->start, kv), 0, job->scores + row * LD, LD,
-                 false);
-        multiply(job, tile->rows, columns, dim, hone_element_const(args->d_o, ctx->compute, at), stride,
-                 hone_attention_panel(&job->v_columns, item->kv_head, item->start, kv), 0, job->dp + row * LD, LD,
-                 false);
+                 hone_attention_panel(&job->k_columns, item->kv_head, item->start, kv), 0,
+                 job->scores + row * LD, LD, false);
+        multiply(job, tile->rows, columns, dim, hone_element_const(args->d_o, ctx->compute, at),
+                 stride, hone_attention_panel(&job->v_columns, item->kv_head, item->start, kv), 0,
+                 job->dp + row * LD, LD, false);
         for (size_t r = 0; r < tile->rows; r++) {
             size_t visible = hone_segment_visible(item->segment, tile->q + r);
             job->valid[row + r] = visible > kv ? HONE_MIN(visible - kv, n) : 0;
@@ -157,8 +170,8 @@ static void tile_gradient_of_scores(backward_job *job, const backward_tile *tile
 }
 
 /* partial[:, kv:kv+n] += turned x, x [stacked rows, n] being P or dS. */
-static void add_to_partial(const backward_job *job, const backward_tile *tile, size_t kv, size_t n, const void *x,
-                           const void *turned, float *partial) {
+static void add_to_partial(const backward_job *job, const backward_tile *tile, size_t kv, size_t n,
+                           const void *x, const void *turned, float *partial) {
     size_t rows = tile->heads * tile->rows;
     hone_matrix w = hone_matrix_dense(x, job->ctx->compute, rows, n);
     w.row_bytes = LD * hone_element_bytes(job->ctx->compute);
@@ -168,12 +181,14 @@ static void add_to_partial(const backward_job *job, const backward_tile *tile, s
 }
 
 /* Adds the keys [kv, kv+n)'s part to dQ, dK and dV. */
-static void tile_gradients(const backward_job *job, const backward_tile *tile, size_t kv, size_t n) {
+static void tile_gradients(const backward_job *job, const backward_tile *tile, size_t kv,
+                           size_t n) {
     const backward_item *item = tile->item;
     size_t dim = job->args->head_dim;
     size_t depth = HONE_MIN(hone_segment_keys(item->segment) - kv, (size_t)KV_TILE); /* as packed */
     multiply(job, tile->heads * tile->rows, dim, n, job->ds, LD,
-             hone_attention_panel(&job->k_depths, item->kv_head, item->start, kv), depth, job->dq, dim, kv > 0);
+             hone_attention_panel(&job->k_depths, item->kv_head, item->start, kv), depth, job->dq,
+             dim, kv > 0);
     add_to_partial(job, tile, kv, n, job->p, job->do_turned, job->dv);
     add_to_partial(job, tile, kv, n, job->ds, job->q_turned, job->dk);
 }
@@ -185,7 +200,8 @@ static void prepare_tile(backward_job *job, const backward_tile *tile) {
     size_t stride = args->heads * args->head_dim, dim = args->head_dim;
     for (size_t h = 0; h < tile->heads; h++) {
         size_t at = tile->offset + h * dim, row = h * tile->rows;
-        const float *lse = job->lse + (tile->head + h) * args->q_rows + tile->item->segment->q_begin + tile->q;
+        const float *lse =
+            job->lse + (tile->head + h) * args->q_rows + tile->item->segment->q_begin + tile->q;
         for (size_t r = 0; r < tile->rows; r++) {
             const void *d_o = hone_element_const(args->d_o, ctx->compute, at + r * stride);
             const void *o = hone_element_const(args->o, ctx->compute, at + r * stride);
@@ -193,9 +209,11 @@ static void prepare_tile(backward_job *job, const backward_tile *tile) {
             job->tile_lse[row + r] = lse[r];
         }
         ctx->kernels->transpose(tile->rows, dim, hone_element(args->q, ctx->compute, at), stride,
-                                hone_element(job->q_turned, ctx->compute, row), LD_TURNED, ctx->compute);
-        ctx->kernels->transpose(tile->rows, dim, hone_element_const(args->d_o, ctx->compute, at), stride,
-                                hone_element(job->do_turned, ctx->compute, row), LD_TURNED, ctx->compute);
+                                hone_element(job->q_turned, ctx->compute, row), LD_TURNED,
+                                ctx->compute);
+        ctx->kernels->transpose(tile->rows, dim, hone_element_const(args->d_o, ctx->compute, at),
+                                stride, hone_element(job->do_turned, ctx->compute, row), LD_TURNED,
+                                ctx->compute);
     }
 }
 
@@ -206,7 +224,8 @@ static void finish_tile(const backward_job *job, const backward_tile *tile) {
     size_t stride = args->heads * args->head_dim, dim = args->head_dim;
     for (size_t h = 0; h < tile->heads; h++) {
         float *dq = job->dq + h * tile->rows * dim;
-        hone_attention_rotate(ctx, args, tile->item->segment->q_begin + tile->q, tile->rows, dq, dim, HONE_F32, true);
+        hone_attention_rotate(ctx, args, tile->item->segment->q_begin + tile->q, tile->rows, dq,
+                              dim, HONE_F32, true);
         for (size_t r = 0; r < tile->rows; r++) {
             void *to = hone_element(args->dq, ctx->compute, tile->offset + h * dim + r * stride);
             ctx->kernels->scale(dim, 1.0f, dq + r * dim, HONE_F32, to, ctx->compute, false);
@@ -217,7 +236,8 @@ static void finish_tile(const backward_job *job, const backward_tile *tile) {
 static void backward_one(backward_job *job, const backward_tile *tile) {
     size_t visible = hone_segment_visible(tile->item->segment, tile->q + tile->rows - 1);
     prepare_tile(job, tile);
-    if (visible == 0) memset(job->dq, 0, tile->heads * tile->rows * job->args->head_dim * sizeof *job->dq);
+    if (visible == 0)
+        memset(job->dq, 0, tile->heads * tile->rows * job->args->head_dim * sizeof *job->dq);
     for (size_t kv = 0; kv < visible; kv += KV_TILE) {
         size_t n = HONE_MIN(visible - kv, (size_t)KV_TILE);
         tile_gradient_of_scores(job, tile, kv, n);
@@ -225,8 +245,6 @@ static void backward_one(backward_job *job, const backward_tile *tile) {
     }
     finish_tile(job, tile);
 }
-
-/* ---- the whole --------------------------------------------------------------------------- */
 
 static void run_item(backward_job *job, const backward_item *item, size_t before, void *sum) {
     const hone_attention_args *args = job->args;
@@ -250,12 +268,13 @@ static void run_item(backward_job *job, const backward_item *item, size_t before
 }
 
 /* One chunk's part of the rows [row, row+rows) of a kv head, added to sum [head_dim, SUM_ROWS]. */
-static void add_partial(const backward_job *job, const backward_item *item, const float *partial, size_t row,
-                        size_t rows, float *sum) {
+static void add_partial(const backward_job *job, const backward_item *item, const float *partial,
+                        size_t row, size_t rows, float *sum) {
     for (size_t d = 0; d < job->args->head_dim && row < item->keys; d++) {
         size_t count = HONE_MIN(rows, item->keys - row);
-        job->ctx->kernels->add(count, sum + d * SUM_ROWS, HONE_F32, partial + item->offset + d * item->ld + row,
-                               HONE_F32, sum + d * SUM_ROWS, HONE_F32);
+        job->ctx->kernels->add(count, sum + d * SUM_ROWS, HONE_F32,
+                               partial + item->offset + d * item->ld + row, HONE_F32,
+                               sum + d * SUM_ROWS, HONE_F32);
     }
 }
 
@@ -265,15 +284,17 @@ typedef struct chunk_list {
     size_t count, pieces;
 } chunk_list;
 
-static void write_rows(backward_job *job, const chunk_list *chunks, const float *partial, size_t row, size_t rows,
-                       bool rotate, void *out) {
+static void write_rows(backward_job *job, const chunk_list *chunks, const float *partial,
+                       size_t row, size_t rows, bool rotate, void *out) {
     const hone_ctx *ctx = job->ctx;
     const hone_attention_args *args = job->args;
     const backward_item *item = &chunks->items[0];
-    size_t dim = args->head_dim, stride = args->kv_heads * dim, first = item->segment->kv_begin + row;
+    size_t dim = args->head_dim, stride = args->kv_heads * dim,
+           first = item->segment->kv_begin + row;
     float *sum = job->scores, *turned = job->dp; /* [head_dim, SUM_ROWS], [SUM_ROWS, head_dim] */
     memset(sum, 0, dim * SUM_ROWS * sizeof *sum);
-    for (size_t c = 0; c < chunks->count; c++) add_partial(job, &chunks->items[c], partial, row, rows, sum);
+    for (size_t c = 0; c < chunks->count; c++)
+        add_partial(job, &chunks->items[c], partial, row, rows, sum);
     ctx->kernels->transpose(dim, rows, sum, SUM_ROWS, turned, dim, HONE_F32);
     if (rotate) hone_attention_rotate(ctx, args, first, rows, turned, dim, HONE_F32, true);
     for (size_t r = 0; r < rows; r++) {

@@ -5,7 +5,8 @@
 
 enum { LSE };
 
-void hone_fused_cross_entropy_loss_forward(hone_ctx *ctx, const hone_cross_entropy_args *args, hone_saved *saved) {
+void hone_fused_cross_entropy_loss_forward(hone_ctx *ctx, const hone_cross_entropy_args *args,
+                                           hone_saved *saved) {
     float *lse = NULL;
     if (saved) saved->slot[LSE] = lse = hone_arena_save(&ctx->arena, args->rows * sizeof *lse);
     if (hone_ctx_planning(ctx)) return;
@@ -13,8 +14,9 @@ void hone_fused_cross_entropy_loss_forward(hone_ctx *ctx, const hone_cross_entro
     hone_split(ctx->team, args->rows, 1, &begin, &end);
     if (begin < end) {
         ctx->kernels->cross_entropy_forward(
-            end - begin, args->vocab, hone_element(args->logits, args->logits_dtype, begin * args->vocab),
-            args->logits_dtype, args->vocab, args->labels + begin, args->loss + begin, lse ? lse + begin : NULL);
+            end - begin, args->vocab,
+            hone_element(args->logits, args->logits_dtype, begin * args->vocab), args->logits_dtype,
+            args->vocab, args->labels + begin, args->loss + begin, lse ? lse + begin : NULL);
     }
     hone_barrier(ctx->team);
 }
@@ -26,11 +28,10 @@ void hone_fused_cross_entropy_loss_backward(hone_ctx *ctx, const hone_cross_entr
     hone_split(ctx->team, args->rows, 1, &begin, &end);
     if (begin < end) {
         size_t first = begin * args->vocab;
-        ctx->kernels->cross_entropy_backward(end - begin, args->vocab,
-                                             hone_element(args->logits, args->logits_dtype, first),
-                                             hone_element(args->dlogits, args->logits_dtype, first),
-                                             args->logits_dtype, args->vocab, args->labels + begin,
-                                             (const float *)saved->slot[LSE] + begin, args->scale);
+        ctx->kernels->cross_entropy_backward(
+            end - begin, args->vocab, hone_element(args->logits, args->logits_dtype, first),
+            hone_element(args->dlogits, args->logits_dtype, first), args->logits_dtype, args->vocab,
+            args->labels + begin, (const float *)saved->slot[LSE] + begin, args->scale);
     }
     hone_barrier(ctx->team);
 }

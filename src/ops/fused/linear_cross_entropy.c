@@ -14,7 +14,7 @@
 
 #include <math.h>
 
-#define SLICE 512   /* columns: both orientations of 576 x 512 weights fit a level-2 cache */
+#define SLICE 512 /* columns: both orientations of 576 x 512 weights fit a level-2 cache */
 #define ROW_TILE 128
 #define ROW_GRAIN 32
 #define PANEL_GRAIN 32
@@ -33,14 +33,14 @@ typedef struct job {
     size_t hidden, vocab, rank;
     bool weights; /* gradients of the head are wanted */
 
-    size_t active;   /* rows with a label */
-    size_t *index;   /* [active] their places */
-    const void *x;   /* [active, hidden], compute type */
-    void *gathered;  /* where x is put together when rows are left out */
-    float *m, *l;    /* [active] online softmax; l is 1 and m the log-sum-exp in the walk AGAIN */
-    float *label;    /* [active] the label's logit */
-    void *xa;        /* [active, rank] x A^T */
-    float *u;        /* [active, rank] dlogits B */
+    size_t active;  /* rows with a label */
+    size_t *index;  /* [active] their places */
+    const void *x;  /* [active, hidden], compute type */
+    void *gathered; /* where x is put together when rows are left out */
+    float *m, *l;   /* [active] online softmax; l is 1 and m the log-sum-exp in the walk AGAIN */
+    float *label;   /* [active] the label's logit */
+    void *xa;       /* [active, rank] x A^T */
+    float *u;       /* [active, rank] dlogits B */
 
     void *columns[2], *depths[2];     /* packed slices: B of x W^T, of p W */
     void *b_columns[2], *b_depths[2]; /* the same of the adapter's B */
@@ -64,12 +64,13 @@ static void *element(const job *j, const void *data, size_t index) {
 }
 
 /* One operand packed by the whole team: threads take panels. No barrier. */
-static void pack_together(const job *j, const hone_matrix *w, bool by_rows, size_t n0, size_t n, size_t k0, size_t k,
-                          float scale, void *panels) {
+static void pack_together(const job *j, const hone_matrix *w, bool by_rows, size_t n0, size_t n,
+                          size_t k0, size_t k, float scale, void *panels) {
     size_t begin, end;
     hone_split(j->ctx->team, n, PANEL_GRAIN, &begin, &end);
     if (begin >= end) return;
-    char *dst = (char *)panels + begin / HONE_PANEL * hone_pack_bytes(j->ctx->compute, HONE_PANEL, k);
+    char *dst =
+        (char *)panels + begin / HONE_PANEL * hone_pack_bytes(j->ctx->compute, HONE_PANEL, k);
     hone_ctx_pack(j->ctx)(w, by_rows, n0 + begin, end - begin, k0, k, scale, dst);
 }
 
@@ -89,7 +90,8 @@ static void pack_slice(const job *j, size_t first, size_t n, walk kind) {
     if (j->rank > 0) {
         hone_matrix b = adapter_b(j);
         pack_together(j, &b, true, first, n, 0, j->rank, j->head->lora.scale, j->b_columns[buffer]);
-        if (kind != LOSS) pack_together(j, &b, false, 0, j->rank, first, n, 1.0f, j->b_depths[buffer]);
+        if (kind != LOSS)
+            pack_together(j, &b, false, 0, j->rank, first, n, 1.0f, j->b_depths[buffer]);
     }
 }
 
@@ -180,7 +182,8 @@ static void tile_again(job *j, size_t row, size_t rows, size_t first, size_t n) 
         if (column != SIZE_MAX) put_p(j, r * SLICE + column, label_gradient(j, row + r));
         j->correction[r] = 1.0f;
     }
-    j->ctx->kernels->transpose(rows, n, j->p, SLICE, element(j, j->turned, row), j->active, j->ctx->compute);
+    j->ctx->kernels->transpose(rows, n, j->p, SLICE, element(j, j->turned, row), j->active,
+                               j->ctx->compute);
     for (size_t r = 0; r < rows; r++) {
         size_t column = label_column(j, row + r, first, n);
         if (column != SIZE_MAX) put_p(j, r * SLICE + column, 0.0f);
@@ -188,10 +191,12 @@ static void tile_again(job *j, size_t row, size_t rows, size_t first, size_t n) 
 }
 
 /* c[rows, width] = c * correction + p B. */
-static void accumulate(const job *j, size_t rows, size_t n, const void *panels, size_t width, float *c, bool start) {
+static void accumulate(const job *j, size_t rows, size_t n, const void *panels, size_t width,
+                       float *c, bool start) {
     for (size_t r = 0; r < rows && !start; r++) {
         if (j->correction[r] == 1.0f) continue;
-        j->ctx->kernels->scale(width, j->correction[r], c + r * width, HONE_F32, c + r * width, HONE_F32, false);
+        j->ctx->kernels->scale(width, j->correction[r], c + r * width, HONE_F32, c + r * width,
+                               HONE_F32, false);
     }
     hone_gemm product = {
         .m = rows,
@@ -230,7 +235,8 @@ static void accumulate_weights(const job *j, size_t n, const void *panels, size_
 
 static void slice_weights(const job *j, size_t first, size_t n) {
     const hone_linear *head = j->head;
-    if (head->dweight) accumulate_weights(j, n, j->x_panels, j->hidden, head->dweight + first * j->hidden);
+    if (head->dweight)
+        accumulate_weights(j, n, j->x_panels, j->hidden, head->dweight + first * j->hidden);
     if (j->rank > 0 && head->lora.db) {
         accumulate_weights(j, n, j->xa_panels, j->rank, head->lora.db + first * j->rank);
     }
@@ -238,8 +244,8 @@ static void slice_weights(const job *j, size_t first, size_t n) {
         size_t begin, end;
         hone_split(j->ctx->team, n, ROW_GRAIN, &begin, &end);
         for (size_t v = begin; v < end; v++) {
-            double sum = j->ctx->kernels->dot(j->active, element(j, j->turned, v * j->active), j->ctx->compute,
-                                              j->ones, j->ctx->compute);
+            double sum = j->ctx->kernels->dot(j->active, element(j, j->turned, v * j->active),
+                                              j->ctx->compute, j->ones, j->ctx->compute);
             head->dbias[first + v] += (float)(sum * j->args->scale);
         }
     }
@@ -260,8 +266,11 @@ static void walk_vocabulary(job *j, walk kind) {
                 tile_online(j, row, rows, first, n);
             }
             if (kind == LOSS) continue;
-            accumulate(j, rows, n, j->depths[buffer], j->hidden, j->args->dx + row * j->hidden, first == 0);
-            if (j->rank > 0) accumulate(j, rows, n, j->b_depths[buffer], j->rank, j->u + row * j->rank, first == 0);
+            accumulate(j, rows, n, j->depths[buffer], j->hidden, j->args->dx + row * j->hidden,
+                       first == 0);
+            if (j->rank > 0)
+                accumulate(j, rows, n, j->b_depths[buffer], j->rank, j->u + row * j->rank,
+                           first == 0);
         }
         if (kind == AGAIN) {
             hone_barrier(j->ctx->team);
@@ -271,8 +280,8 @@ static void walk_vocabulary(job *j, walk kind) {
 }
 
 /* c[own rows, n] (+)= a[own rows, k] B, B packed by this thread alone in `panels`. */
-static void multiply_own_rows(const job *j, size_t n, size_t k, const void *a, const void *panels, void *c,
-                              hone_dtype c_dtype, bool add) {
+static void multiply_own_rows(const job *j, size_t n, size_t k, const void *a, const void *panels,
+                              void *c, hone_dtype c_dtype, bool add) {
     if (j->begin >= j->end) return;
     hone_gemm product = {
         .m = j->end - j->begin,
@@ -303,7 +312,8 @@ static void prepare_rows(job *j) {
     j->x = j->active == args->rows ? args->x : j->gathered;
     for (size_t r = j->begin; r < j->end; r++) {
         if (j->x == j->gathered) {
-            memcpy((char *)j->gathered + r * row_bytes, (const char *)args->x + j->index[r] * row_bytes, row_bytes);
+            memcpy((char *)j->gathered + r * row_bytes,
+                   (const char *)args->x + j->index[r] * row_bytes, row_bytes);
         }
         j->m[r] = -INFINITY;
         j->l[r] = 0;
@@ -312,7 +322,8 @@ static void prepare_rows(job *j) {
         hone_matrix a = adapter_a(j);
         pack_together(j, &a, true, 0, j->rank, 0, j->hidden, 1.0f, j->b_depths[0]);
         hone_barrier(j->ctx->team);
-        multiply_own_rows(j, j->rank, j->hidden, j->x, j->b_depths[0], j->xa, j->ctx->compute, false);
+        multiply_own_rows(j, j->rank, j->hidden, j->x, j->b_depths[0], j->xa, j->ctx->compute,
+                          false);
         hone_barrier(j->ctx->team);
     }
 }
@@ -323,8 +334,10 @@ static void prepare_weights(job *j) {
         j->m[r] += logf(j->l[r]);
         j->l[r] = 1;
         if (j->head->dbias) {
-            if (j->ctx->compute == HONE_F32) ((float *)j->ones)[r] = 1.0f;
-            else ((hone_bf16 *)j->ones)[r] = hone_f32_to_bf16(1.0f);
+            if (j->ctx->compute == HONE_F32)
+                ((float *)j->ones)[r] = 1.0f;
+            else
+                ((hone_bf16 *)j->ones)[r] = hone_f32_to_bf16(1.0f);
         }
     }
     hone_barrier(j->ctx->team); /* x, gathered by all */
@@ -332,7 +345,8 @@ static void prepare_weights(job *j) {
     pack_together(j, &x, false, 0, j->hidden, 0, j->active, j->args->scale, j->x_panels);
     if (j->rank > 0 && j->active > 0) {
         hone_matrix xa = hone_matrix_dense(j->xa, j->ctx->compute, j->active, j->rank);
-        pack_together(j, &xa, false, 0, j->rank, 0, j->active, j->args->scale * j->head->lora.scale, j->xa_panels);
+        pack_together(j, &xa, false, 0, j->rank, 0, j->active, j->args->scale * j->head->lora.scale,
+                      j->xa_panels);
     }
 }
 
@@ -356,11 +370,13 @@ static void finish_rows(const job *j) {
         float of_label = label_gradient(j, r), norm = 1.0f / j->l[r];
         kernels->scale(j->hidden, norm * j->args->scale, dx, HONE_F32, dx, HONE_F32, false);
         kernels->unpack(&j->head->weight, label, 0, j->hidden, j->ctx->compute, j->p);
-        kernels->scale(j->hidden, of_label * j->args->scale, j->p, j->ctx->compute, dx, HONE_F32, true);
+        kernels->scale(j->hidden, of_label * j->args->scale, j->p, j->ctx->compute, dx, HONE_F32,
+                       true);
         if (j->rank == 0) continue;
         float *u = j->u + r * j->rank;
         kernels->scale(j->rank, norm, u, HONE_F32, u, HONE_F32, false);
-        kernels->scale(j->rank, of_label, j->head->lora.b + label * j->rank, HONE_F32, u, HONE_F32, true);
+        kernels->scale(j->rank, of_label, j->head->lora.b + label * j->rank, HONE_F32, u, HONE_F32,
+                       true);
     }
 }
 
@@ -368,12 +384,14 @@ static void finish_rows(const job *j) {
 static void finish_adapter(const job *j) {
     hone_dtype compute = j->ctx->compute;
     const hone_lora *lora = &j->head->lora;
-    for (size_t r = j->begin; r < j->end; r++) { /* x A^T is not needed any more: its place takes u */
-        j->ctx->kernels->scale(j->rank, lora->scale, j->u + r * j->rank, HONE_F32, element(j, j->xa, r * j->rank),
-                               compute, false);
+    for (size_t r = j->begin; r < j->end;
+         r++) { /* x A^T is not needed any more: its place takes u */
+        j->ctx->kernels->scale(j->rank, lora->scale, j->u + r * j->rank, HONE_F32,
+                               element(j, j->xa, r * j->rank), compute, false);
     }
     if (lora->da && j->begin < j->end) {
-        j->ctx->kernels->transpose(j->end - j->begin, j->rank, element(j, j->xa, j->begin * j->rank), j->rank,
+        j->ctx->kernels->transpose(j->end - j->begin, j->rank,
+                                   element(j, j->xa, j->begin * j->rank), j->rank,
                                    element(j, j->turned, j->begin), j->active, compute);
     }
     hone_matrix a = adapter_a(j);
@@ -389,7 +407,8 @@ static void finish_adapter(const job *j) {
         .k = j->active,
         .a = j->turned,
         .lda = j->active,
-        .b = (char *)j->x_panels + begin / HONE_PANEL * hone_pack_bytes(compute, HONE_PANEL, j->active),
+        .b = (char *)j->x_panels +
+             begin / HONE_PANEL * hone_pack_bytes(compute, HONE_PANEL, j->active),
         .c = lora->da + begin,
         .ldc = j->hidden,
         .c_dtype = HONE_F32,
@@ -439,13 +458,15 @@ static void take_scratch(job *j) {
         j->xa = hone_arena_scratch(arena, rows * j->rank * element_bytes);
         j->u = hone_arena_scratch(arena, rows * j->rank * sizeof *j->u);
         for (int i = 0; i < 2; i++) {
-            j->b_columns[i] = hone_arena_scratch(arena, hone_pack_bytes(ctx->compute, SLICE, j->rank));
+            j->b_columns[i] =
+                hone_arena_scratch(arena, hone_pack_bytes(ctx->compute, SLICE, j->rank));
             j->b_depths[i] = hone_arena_scratch(
                 arena, hone_pack_bytes(ctx->compute, j->rank, HONE_MAX((size_t)SLICE, j->hidden)));
         }
     }
     if (j->weights) {
-        j->turned = hone_arena_scratch(arena, HONE_MAX((size_t)SLICE, j->rank) * rows * element_bytes);
+        j->turned =
+            hone_arena_scratch(arena, HONE_MAX((size_t)SLICE, j->rank) * rows * element_bytes);
         j->x_panels = hone_arena_scratch(arena, hone_pack_bytes(ctx->compute, j->hidden, rows));
         j->xa_panels = hone_arena_scratch(arena, hone_pack_bytes(ctx->compute, j->rank, rows));
         j->ones = hone_arena_scratch(arena, rows * element_bytes);

@@ -17,8 +17,8 @@ void hone_fused_rms_norm_forward(hone_ctx *ctx, const hone_rms_norm_args *args, 
     char *copy = NULL;
     float *rstd = NULL;
     if (saved) {
-        saved->slot[COPY] = copy =
-            hone_arena_save(&ctx->arena, args->rows * args->hidden * hone_element_bytes(ctx->compute));
+        saved->slot[COPY] = copy = hone_arena_save(
+            &ctx->arena, args->rows * args->hidden * hone_element_bytes(ctx->compute));
         saved->slot[RSTD] = rstd = hone_arena_save(&ctx->arena, args->rows * sizeof *rstd);
     }
     if (hone_ctx_planning(ctx)) return;
@@ -43,7 +43,8 @@ void hone_fused_rms_norm_forward(hone_ctx *ctx, const hone_rms_norm_args *args, 
     hone_barrier(ctx->team);
 }
 
-void hone_fused_rms_norm_rebuild(hone_ctx *ctx, const hone_rms_norm_args *args, const hone_saved *saved) {
+void hone_fused_rms_norm_rebuild(hone_ctx *ctx, const hone_rms_norm_args *args,
+                                 const hone_saved *saved) {
     if (hone_ctx_planning(ctx)) return;
     size_t begin, end;
     hone_split(ctx->team, args->rows, ROW_GRAIN, &begin, &end);
@@ -65,8 +66,8 @@ void hone_fused_rms_norm_rebuild(hone_ctx *ctx, const hone_rms_norm_args *args, 
 }
 
 /* Rows [begin, end), their part of dgamma added to `dgamma` (NULL: none). */
-static void backward_rows(const hone_ctx *ctx, const hone_rms_norm_args *args, const hone_saved *saved, size_t begin,
-                          size_t end, float *dgamma) {
+static void backward_rows(const hone_ctx *ctx, const hone_rms_norm_args *args,
+                          const hone_saved *saved, size_t begin, size_t end, float *dgamma) {
     if (begin >= end) return;
     size_t first = begin * args->hidden;
     hone_rms_norm_backward a = {
@@ -87,7 +88,8 @@ static void backward_rows(const hone_ctx *ctx, const hone_rms_norm_args *args, c
     ctx->kernels->rms_norm_backward(&a);
 }
 
-void hone_fused_rms_norm_backward(hone_ctx *ctx, const hone_rms_norm_args *args, const hone_saved *saved) {
+void hone_fused_rms_norm_backward(hone_ctx *ctx, const hone_rms_norm_args *args,
+                                  const hone_saved *saved) {
     size_t begin, end;
     if (!args->dgamma) {
         if (hone_ctx_planning(ctx)) return;
@@ -109,8 +111,9 @@ void hone_fused_rms_norm_backward(hone_ctx *ctx, const hone_rms_norm_args *args,
         hone_barrier(ctx->team);
         hone_split(ctx->team, args->hidden, COLUMN_GRAIN, &begin, &end);
         for (size_t c = 0; c < chunks && begin < end; c++) {
-            ctx->kernels->add(end - begin, args->dgamma + begin, HONE_F32, partials + c * args->hidden + begin,
-                              HONE_F32, args->dgamma + begin, HONE_F32);
+            ctx->kernels->add(end - begin, args->dgamma + begin, HONE_F32,
+                              partials + c * args->hidden + begin, HONE_F32, args->dgamma + begin,
+                              HONE_F32);
         }
         hone_barrier(ctx->team);
     }

@@ -12,34 +12,38 @@
 hone_naive_attention hone_naive_attention_begin(hone_ctx *ctx, const hone_attention_args *args) {
     hone_naive_attention job = {.ctx = ctx, .args = args};
     for (size_t s = 0; s < args->segment_count; s++) {
-        size_t queries = hone_segment_queries(&args->segments[s]), keys = hone_segment_keys(&args->segments[s]);
+        size_t queries = hone_segment_queries(&args->segments[s]),
+               keys = hone_segment_keys(&args->segments[s]);
         job.score_count += args->heads * queries * keys;
         job.longest_q = HONE_MAX(job.longest_q, queries);
         job.longest_kv = HONE_MAX(job.longest_kv, keys);
     }
     size_t longest = HONE_MAX(job.longest_q, job.longest_kv), dim = args->head_dim;
-    size_t by_rows = hone_pack_bytes(ctx->compute, longest, dim), by_depth = hone_pack_bytes(ctx->compute, dim, longest);
+    size_t by_rows = hone_pack_bytes(ctx->compute, longest, dim);
+    size_t by_depth = hone_pack_bytes(ctx->compute, dim, longest);
     job.panels = hone_ctx_scratch_each(ctx, HONE_MAX(by_rows, by_depth));
     size_t turned = HONE_MIN(longest, (size_t)BLOCK_ROWS) * job.longest_q;
     job.turned = hone_ctx_scratch_each(ctx, turned * hone_element_bytes(ctx->compute));
     return job;
 }
 
-void hone_naive_each_block(const hone_naive_attention *job, bool keys, hone_naive_block_fn *fn, const void *in,
-                           void *out) {
+void hone_naive_each_block(const hone_naive_attention *job, bool keys, hone_naive_block_fn *fn,
+                           const void *in, void *out) {
     const hone_attention_args *args = job->args;
     size_t scores = 0, before = 0;
     for (size_t s = 0; s < args->segment_count; s++) {
         hone_naive_block block = {.segment = &args->segments[s],
                                   .queries = hone_segment_queries(&args->segments[s]),
                                   .keys = hone_segment_keys(&args->segments[s])};
-        size_t rows = keys ? block.keys : block.queries, columns = keys ? block.queries : block.keys;
+        size_t rows = keys ? block.keys : block.queries,
+               columns = keys ? block.queries : block.keys;
         for (block.head = 0; block.head < args->heads; block.head++) {
             block.scores = scores;
             scores += rows * columns;
             for (block.row = 0; block.row < rows; block.row += BLOCK_ROWS) {
                 block.rows = HONE_MIN(rows - block.row, (size_t)BLOCK_ROWS);
-                if (hone_segments_mine(job->ctx, before, job->score_count)) fn(job, &block, in, out);
+                if (hone_segments_mine(job->ctx, before, job->score_count))
+                    fn(job, &block, in, out);
                 before += block.rows * columns;
             }
         }
@@ -47,14 +51,16 @@ void hone_naive_each_block(const hone_naive_attention *job, bool keys, hone_naiv
     hone_barrier(job->ctx->team);
 }
 
-void hone_naive_attention_multiply(const hone_naive_attention *job, const hone_naive_product *product) {
+void hone_naive_attention_multiply(const hone_naive_attention *job,
+                                   const hone_naive_product *product) {
     size_t dim = job->args->head_dim, stride = job->args->heads * dim;
     hone_dtype compute = job->ctx->compute;
     hone_matrix w = hone_matrix_dense(
-        hone_element_const(product->x, compute, product->x_row * stride + product->head * dim), compute,
-        product->x_rows, dim);
+        hone_element_const(product->x, compute, product->x_row * stride + product->head * dim),
+        compute, product->x_rows, dim);
     w.row_bytes = stride * hone_element_bytes(compute);
-    size_t n = product->by_rows ? product->x_rows : dim, k = product->by_rows ? dim : product->x_rows;
+    size_t n = product->by_rows ? product->x_rows : dim,
+           k = product->by_rows ? dim : product->x_rows;
     hone_ctx_pack(job->ctx)(&w, product->by_rows, 0, n, 0, k, 1.0f, job->panels);
     hone_gemm gemm = {
         .m = product->rows,
@@ -71,15 +77,16 @@ void hone_naive_attention_multiply(const hone_naive_attention *job, const hone_n
 }
 
 /* scores = q k^T */
-static void multiply_scores(const hone_naive_attention *job, const hone_naive_block *block, const void *in,
-                            void *out) {
+static void multiply_scores(const hone_naive_attention *job, const hone_naive_block *block,
+                            const void *in, void *out) {
     (void)in;
     size_t dim = job->args->head_dim, stride = job->args->heads * dim;
     hone_naive_product product = {
         .rows = block->rows,
         .head = block->head,
-        .a = hone_element_const(job->q, job->ctx->compute,
-                                (block->segment->q_begin + block->row) * stride + block->head * dim),
+        .a =
+            hone_element_const(job->q, job->ctx->compute,
+                               (block->segment->q_begin + block->row) * stride + block->head * dim),
         .lda = stride,
         .x = job->k,
         .x_row = block->segment->kv_begin,
@@ -93,7 +100,8 @@ static void multiply_scores(const hone_naive_attention *job, const hone_naive_bl
 }
 
 /* The causal mask of one head's matrices, written into every head's: 0 or the lowest float. */
-static void add_mask(const hone_naive_attention *job, const hone_naive_block *block, const void *in, void *out) {
+static void add_mask(const hone_naive_attention *job, const hone_naive_block *block, const void *in,
+                     void *out) {
     for (size_t r = block->row; r < block->row + block->rows; r++) {
         float *row = (float *)out + block->scores + r * block->keys;
         const float *scores = (const float *)in + block->scores + r * block->keys;
@@ -103,7 +111,8 @@ static void add_mask(const hone_naive_attention *job, const hone_naive_block *bl
     }
 }
 
-static void softmax_rows(const hone_naive_attention *job, const hone_naive_block *block, const void *in, void *out) {
+static void softmax_rows(const hone_naive_attention *job, const hone_naive_block *block,
+                         const void *in, void *out) {
     for (size_t r = block->row; r < block->row + block->rows; r++) {
         size_t at = block->scores + r * block->keys;
         float m = -INFINITY, l = 0, correction;
@@ -122,14 +131,14 @@ static void softmax_rows(const hone_naive_attention *job, const hone_naive_block
             .correction = &correction,
         };
         job->ctx->kernels->softmax_tile(&tile);
-        job->ctx->kernels->scale(block->keys, 1.0f / l, (float *)out + at, HONE_F32, (float *)out + at, HONE_F32,
-                                 false);
+        job->ctx->kernels->scale(block->keys, 1.0f / l, (float *)out + at, HONE_F32,
+                                 (float *)out + at, HONE_F32, false);
     }
 }
 
 /* out [q_rows, heads, head_dim] by heads: each head's rows lie together. */
-static void multiply_values(const hone_naive_attention *job, const hone_naive_block *block, const void *in,
-                            void *out) {
+static void multiply_values(const hone_naive_attention *job, const hone_naive_block *block,
+                            const void *in, void *out) {
     size_t dim = job->args->head_dim, at = block->segment->q_begin * job->args->heads * dim;
     hone_naive_product product = {
         .rows = block->rows,
@@ -139,7 +148,8 @@ static void multiply_values(const hone_naive_attention *job, const hone_naive_bl
         .x = job->v,
         .x_row = block->segment->kv_begin,
         .x_rows = block->keys,
-        .c = hone_element(out, job->ctx->compute, at + (block->head * block->queries + block->row) * dim),
+        .c = hone_element(out, job->ctx->compute,
+                          at + (block->head * block->queries + block->row) * dim),
         .ldc = dim,
         .c_dtype = job->ctx->compute,
     };
@@ -147,19 +157,21 @@ static void multiply_values(const hone_naive_attention *job, const hone_naive_bl
 }
 
 /* From each head's rows together to each row's heads together. */
-static void transpose_heads(const hone_naive_attention *job, const hone_naive_block *block, const void *in,
-                            void *out) {
+static void transpose_heads(const hone_naive_attention *job, const hone_naive_block *block,
+                            const void *in, void *out) {
     size_t dim = job->args->head_dim, bytes = dim * hone_element_bytes(job->ctx->compute);
     size_t heads = job->args->heads, begin = block->segment->q_begin;
     for (size_t r = block->row; r < block->row + block->rows; r++) {
         memcpy((char *)out + ((begin + r) * heads + block->head) * bytes,
-               (const char *)in + (begin * heads + block->head * block->queries + r) * bytes, bytes);
+               (const char *)in + (begin * heads + block->head * block->queries + r) * bytes,
+               bytes);
     }
 }
 
 /* Each kv head copied for every query head of its group: [rows, kv_heads, dim] to [rows, heads, dim]. */
 static void repeat_heads(hone_ctx *ctx, const hone_attention_args *args, const void *x, void *y) {
-    size_t group = args->heads / args->kv_heads, bytes = args->head_dim * hone_element_bytes(ctx->compute);
+    size_t group = args->heads / args->kv_heads,
+           bytes = args->head_dim * hone_element_bytes(ctx->compute);
     size_t begin, end;
     hone_split(ctx->team, args->kv_rows, HONE_PANEL, &begin, &end);
     for (size_t v = begin * args->heads; v < end * args->heads; v++) {
@@ -181,7 +193,8 @@ static void prepare(hone_naive_attention *job, hone_saved *saved) {
     bool grouped = args->heads != args->kv_heads;
     void *q = args->q, *k = args->k, *v = (void *)(uintptr_t)args->v;
     if (args->cos) q = keep(ctx, saved, HONE_NAIVE_Q, args->q_rows * args->heads * head_bytes);
-    if (args->cos || grouped) k = keep(ctx, saved, HONE_NAIVE_K, args->kv_rows * args->heads * head_bytes);
+    if (args->cos || grouped)
+        k = keep(ctx, saved, HONE_NAIVE_K, args->kv_rows * args->heads * head_bytes);
     if (grouped) v = keep(ctx, saved, HONE_NAIVE_V, args->kv_rows * args->heads * head_bytes);
     if (saved) {
         saved->slot[HONE_NAIVE_Q] = q;
@@ -192,11 +205,19 @@ static void prepare(hone_naive_attention *job, hone_saved *saved) {
     void *rotated = args->k;
     if (args->cos) {
         hone_naive_rotation rotation = {
-            .rows = args->q_rows, .heads = args->heads, .head_dim = args->head_dim, .rope_dim = args->rope_dim,
-            .positions = args->positions, .cos = args->cos, .sin = args->sin, .interleaved = args->interleaved,
+            .rows = args->q_rows,
+            .heads = args->heads,
+            .head_dim = args->head_dim,
+            .rope_dim = args->rope_dim,
+            .positions = args->positions,
+            .cos = args->cos,
+            .sin = args->sin,
+            .interleaved = args->interleaved,
         };
         hone_naive_rotate(ctx, &rotation, args->q, q);
-        rotated = grouped ? hone_arena_scratch(&ctx->arena, args->kv_rows * args->kv_heads * head_bytes) : k;
+        rotated = grouped
+                      ? hone_arena_scratch(&ctx->arena, args->kv_rows * args->kv_heads * head_bytes)
+                      : k;
         rotation.rows = args->kv_rows;
         rotation.heads = args->kv_heads;
         hone_naive_rotate(ctx, &rotation, args->k, rotated);
@@ -211,19 +232,22 @@ static void prepare(hone_naive_attention *job, hone_saved *saved) {
     job->v = v;
 }
 
-void hone_naive_attention_with_rope_forward(hone_ctx *ctx, const hone_attention_args *args, hone_saved *saved) {
+void hone_naive_attention_with_rope_forward(hone_ctx *ctx, const hone_attention_args *args,
+                                            hone_saved *saved) {
     hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
     hone_naive_attention job = hone_naive_attention_begin(ctx, args);
     bool run = !hone_ctx_planning(ctx);
     size_t count = job.score_count, o_bytes = args->q_rows * args->heads * args->head_dim;
     prepare(&job, saved);
     hone_arena_mark before = hone_arena_get_mark(&ctx->arena);
-    float *masked = hone_arena_scratch(&ctx->arena, count * sizeof *masked); /* the product first, then masked */
+    float *masked = hone_arena_scratch(&ctx->arena,
+                                       count * sizeof *masked); /* the product first, then masked */
     hone_arena_mark second = hone_arena_get_mark(&ctx->arena);
     float *scaled = hone_arena_scratch(&ctx->arena, count * sizeof *scaled);
     if (run) {
         hone_naive_each_block(&job, false, multiply_scores, NULL, masked);
-        hone_naive_scale(ctx, count, 1.0f / sqrtf((float)args->head_dim), masked, HONE_F32, scaled, HONE_F32);
+        hone_naive_scale(ctx, count, 1.0f / sqrtf((float)args->head_dim), masked, HONE_F32, scaled,
+                         HONE_F32);
         hone_naive_each_block(&job, false, add_mask, scaled, masked);
     }
     hone_arena_release_scratch(&ctx->arena, second);
@@ -232,7 +256,8 @@ void hone_naive_attention_with_rope_forward(hone_ctx *ctx, const hone_attention_
     if (saved) hone_arena_release_scratch(&ctx->arena, before);
     void *p_compute = p;
     if (ctx->compute != HONE_F32) {
-        p_compute = keep(ctx, saved, HONE_NAIVE_P_COMPUTE, count * hone_element_bytes(ctx->compute));
+        p_compute =
+            keep(ctx, saved, HONE_NAIVE_P_COMPUTE, count * hone_element_bytes(ctx->compute));
         if (run) hone_convert(ctx, count, p, HONE_F32, p_compute, ctx->compute);
     }
     if (saved) saved->slot[HONE_NAIVE_P_COMPUTE] = p_compute;

@@ -13,7 +13,7 @@ enum { HONE_NAIVE_Q, HONE_NAIVE_K, HONE_NAIVE_V, HONE_NAIVE_P, HONE_NAIVE_P_COMP
 typedef struct hone_naive_attention {
     hone_ctx *ctx;
     const hone_attention_args *args;
-    size_t score_count;   /* elements of such a tensor */
+    size_t score_count; /* elements of such a tensor */
     size_t longest_q, longest_kv;
     const void *q, *k, *v; /* [rows, heads, head_dim], rotated, heads repeated */
     const float *p;        /* backward: the probabilities */
@@ -28,12 +28,12 @@ typedef struct hone_naive_block {
     size_t scores; /* where the head's matrix starts */
 } hone_naive_block;
 
-typedef void hone_naive_block_fn(const hone_naive_attention *job, const hone_naive_block *block, const void *in,
-                                 void *out);
+typedef void hone_naive_block_fn(const hone_naive_attention *job, const hone_naive_block *block,
+                                 const void *in, void *out);
 
 /* Runs fn on every block, split over the team, and ends with a barrier: a batched operation. */
-void hone_naive_each_block(const hone_naive_attention *job, bool keys, hone_naive_block_fn *fn, const void *in,
-                           void *out);
+void hone_naive_each_block(const hone_naive_attention *job, bool keys, hone_naive_block_fn *fn,
+                           const void *in, void *out);
 
 /* Sizes, and each thread's scratch for packing and transposing. */
 hone_naive_attention hone_naive_attention_begin(hone_ctx *ctx, const hone_attention_args *args);
@@ -51,6 +51,7 @@ typedef struct hone_naive_product {
     size_t ldc;
     hone_dtype c_dtype;
 } hone_naive_product;
-void hone_naive_attention_multiply(const hone_naive_attention *job, const hone_naive_product *product);
+void hone_naive_attention_multiply(const hone_naive_attention *job,
+                                   const hone_naive_product *product);
 
 #endif

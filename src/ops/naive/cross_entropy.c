@@ -8,14 +8,15 @@
 enum { LOG_PROBABILITIES };
 
 /* logp = logits - lse, and loss = -logp[label]. */
-static void log_softmax(hone_ctx *ctx, const hone_cross_entropy_args *args, const float *logits, float *logp) {
+static void log_softmax(hone_ctx *ctx, const hone_cross_entropy_args *args, const float *logits,
+                        float *logp) {
     size_t begin, end;
     hone_split(ctx->team, args->rows, 1, &begin, &end);
     for (size_t r = begin; r < end; r++) {
         const float *in = logits + r * args->vocab;
         float *out = logp + r * args->vocab, lse;
-        ctx->kernels->cross_entropy_forward(1, args->vocab, in, HONE_F32, args->vocab, args->labels + r,
-                                            args->loss + r, &lse);
+        ctx->kernels->cross_entropy_forward(1, args->vocab, in, HONE_F32, args->vocab,
+                                            args->labels + r, args->loss + r, &lse);
         for (size_t v = 0; v < args->vocab; v++) out[v] = in[v] - lse;
     }
     hone_barrier(ctx->team);
@@ -26,16 +27,19 @@ static void log_softmax(hone_ctx *ctx, const hone_cross_entropy_args *args, cons
     hone_barrier(ctx->team);
 }
 
-void hone_naive_cross_entropy_loss_forward(hone_ctx *ctx, const hone_cross_entropy_args *args, hone_saved *saved) {
+void hone_naive_cross_entropy_loss_forward(hone_ctx *ctx, const hone_cross_entropy_args *args,
+                                           hone_saved *saved) {
     size_t n = args->rows * args->vocab;
     float *logp = NULL;
-    if (saved) saved->slot[LOG_PROBABILITIES] = logp = hone_arena_save(&ctx->arena, n * sizeof *logp);
+    if (saved)
+        saved->slot[LOG_PROBABILITIES] = logp = hone_arena_save(&ctx->arena, n * sizeof *logp);
     hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
     if (!logp) logp = hone_arena_scratch(&ctx->arena, n * sizeof *logp);
     float *wide = args->logits;
     if (args->logits_dtype != HONE_F32) wide = hone_arena_scratch(&ctx->arena, n * sizeof *wide);
     if (!hone_ctx_planning(ctx)) {
-        if (wide != args->logits) hone_convert(ctx, n, args->logits, args->logits_dtype, wide, HONE_F32);
+        if (wide != args->logits)
+            hone_convert(ctx, n, args->logits, args->logits_dtype, wide, HONE_F32);
         log_softmax(ctx, args, wide, logp);
     }
     hone_arena_release_scratch(&ctx->arena, mark);
@@ -54,8 +58,8 @@ static void backward_loss(hone_ctx *ctx, const hone_cross_entropy_args *args, fl
 }
 
 /* dlogits = dlogp - exp(logp) * sum(dlogp), the sum being -scale, or 0 for an ignored row. */
-static void backward_log_softmax(hone_ctx *ctx, const hone_cross_entropy_args *args, const float *logp,
-                                 const float *dlogp, float *dlogits) {
+static void backward_log_softmax(hone_ctx *ctx, const hone_cross_entropy_args *args,
+                                 const float *logp, const float *dlogp, float *dlogits) {
     const float zero = 0.0f;
     size_t begin, end;
     hone_split(ctx->team, args->rows, 1, &begin, &end);
@@ -75,7 +79,8 @@ static void backward_log_softmax(hone_ctx *ctx, const hone_cross_entropy_args *a
             .out_dtype = HONE_F32,
         };
         ctx->kernels->softmax_again(&exponential);
-        for (size_t v = 0; v < args->vocab; v++) dlogits[row + v] = dlogits[row + v] * factor + dlogp[row + v];
+        for (size_t v = 0; v < args->vocab; v++)
+            dlogits[row + v] = dlogits[row + v] * factor + dlogp[row + v];
     }
     hone_barrier(ctx->team);
 }
@@ -90,7 +95,8 @@ void hone_naive_cross_entropy_loss_backward(hone_ctx *ctx, const hone_cross_entr
     if (!hone_ctx_planning(ctx)) {
         backward_loss(ctx, args, dlogp);
         backward_log_softmax(ctx, args, saved->slot[LOG_PROBABILITIES], dlogp, wide);
-        if (wide != args->dlogits) hone_convert(ctx, n, wide, HONE_F32, args->dlogits, args->logits_dtype);
+        if (wide != args->dlogits)
+            hone_convert(ctx, n, wide, HONE_F32, args->dlogits, args->logits_dtype);
     }
     hone_arena_release_scratch(&ctx->arena, mark);
 }

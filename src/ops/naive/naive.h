@@ -6,17 +6,22 @@
 #include "ops/ops.h"
 
 void hone_naive_rms_norm_forward(hone_ctx *ctx, const hone_rms_norm_args *args, hone_saved *saved);
-void hone_naive_rms_norm_backward(hone_ctx *ctx, const hone_rms_norm_args *args, const hone_saved *saved);
-void hone_naive_rope_embeddings_forward(hone_ctx *ctx, const hone_rope_args *args, hone_saved *saved);
-void hone_naive_rope_embeddings_backward(hone_ctx *ctx, const hone_rope_args *args, const hone_saved *saved);
-void hone_naive_swiglu_activation_forward(hone_ctx *ctx, const hone_swiglu_args *args, hone_saved *saved);
+void hone_naive_rms_norm_backward(hone_ctx *ctx, const hone_rms_norm_args *args,
+                                  const hone_saved *saved);
+void hone_naive_rope_embeddings_forward(hone_ctx *ctx, const hone_rope_args *args,
+                                        hone_saved *saved);
+void hone_naive_rope_embeddings_backward(hone_ctx *ctx, const hone_rope_args *args,
+                                         const hone_saved *saved);
+void hone_naive_swiglu_activation_forward(hone_ctx *ctx, const hone_swiglu_args *args,
+                                          hone_saved *saved);
 void hone_naive_swiglu_activation_backward(hone_ctx *ctx, const hone_swiglu_args *args,
                                            const hone_saved *saved);
 void hone_naive_cross_entropy_loss_forward(hone_ctx *ctx, const hone_cross_entropy_args *args,
                                            hone_saved *saved);
 void hone_naive_cross_entropy_loss_backward(hone_ctx *ctx, const hone_cross_entropy_args *args,
                                             const hone_saved *saved);
-void hone_naive_lora_linear_forward(hone_ctx *ctx, const hone_lora_linear_args *args, hone_saved *saved);
+void hone_naive_lora_linear_forward(hone_ctx *ctx, const hone_lora_linear_args *args,
+                                    hone_saved *saved);
 void hone_naive_lora_linear_backward(hone_ctx *ctx, const hone_lora_linear_args *args,
                                      const hone_saved *saved);
 void hone_naive_attention_with_rope_forward(hone_ctx *ctx, const hone_attention_args *args,

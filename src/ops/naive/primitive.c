@@ -7,7 +7,8 @@
 
 static const float one = 1.0f;
 
-void hone_naive_scale_rows(hone_ctx *ctx, size_t rows, size_t cols, const float *x, const float *alpha, float *y) {
+void hone_naive_scale_rows(hone_ctx *ctx, size_t rows, size_t cols, const float *x,
+                           const float *alpha, float *y) {
     size_t begin, end;
     hone_split(ctx->team, rows, ROW_GRAIN, &begin, &end);
     for (size_t r = begin; r < end; r++) {
@@ -17,8 +18,8 @@ void hone_naive_scale_rows(hone_ctx *ctx, size_t rows, size_t cols, const float 
 }
 
 /* The kernel that applies gamma is, with 1/rms = 1, the element-wise product. */
-static void multiply(const hone_ctx *ctx, size_t n, const void *x, hone_dtype x_dtype, const float *b, void *y,
-                     hone_dtype y_dtype) {
+static void multiply(const hone_ctx *ctx, size_t n, const void *x, hone_dtype x_dtype,
+                     const float *b, void *y, hone_dtype y_dtype) {
     hone_rms_norm_rebuild a = {
         .rows = 1,
         .hidden = n,
@@ -32,8 +33,8 @@ static void multiply(const hone_ctx *ctx, size_t n, const void *x, hone_dtype x_
     ctx->kernels->rms_norm_rebuild(&a);
 }
 
-void hone_naive_multiply_rows(hone_ctx *ctx, size_t rows, size_t cols, const void *x, hone_dtype x_dtype,
-                              const float *gamma, void *y, hone_dtype y_dtype) {
+void hone_naive_multiply_rows(hone_ctx *ctx, size_t rows, size_t cols, const void *x,
+                              hone_dtype x_dtype, const float *gamma, void *y, hone_dtype y_dtype) {
     size_t begin, end;
     hone_split(ctx->team, rows, ROW_GRAIN, &begin, &end);
     for (size_t r = begin; r < end; r++) {
@@ -43,17 +44,19 @@ void hone_naive_multiply_rows(hone_ctx *ctx, size_t rows, size_t cols, const voi
     hone_barrier(ctx->team);
 }
 
-void hone_naive_multiply(hone_ctx *ctx, size_t n, const void *x, hone_dtype x_dtype, const float *b, float *y) {
+void hone_naive_multiply(hone_ctx *ctx, size_t n, const void *x, hone_dtype x_dtype, const float *b,
+                         float *y) {
     size_t begin, end;
     hone_split(ctx->team, n, ELEMENT_GRAIN, &begin, &end);
     if (begin < end) {
-        multiply(ctx, end - begin, hone_element_const(x, x_dtype, begin), x_dtype, b + begin, y + begin, HONE_F32);
+        multiply(ctx, end - begin, hone_element_const(x, x_dtype, begin), x_dtype, b + begin,
+                 y + begin, HONE_F32);
     }
     hone_barrier(ctx->team);
 }
 
-void hone_naive_scale(hone_ctx *ctx, size_t n, float alpha, const void *x, hone_dtype x_dtype, void *y,
-                      hone_dtype y_dtype) {
+void hone_naive_scale(hone_ctx *ctx, size_t n, float alpha, const void *x, hone_dtype x_dtype,
+                      void *y, hone_dtype y_dtype) {
     size_t begin, end;
     hone_split(ctx->team, n, ELEMENT_GRAIN, &begin, &end);
     if (begin < end) {
@@ -63,12 +66,14 @@ void hone_naive_scale(hone_ctx *ctx, size_t n, float alpha, const void *x, hone_
     hone_barrier(ctx->team);
 }
 
-void hone_naive_add(hone_ctx *ctx, size_t n, const void *a, const void *b, void *y, hone_dtype dtype) {
+void hone_naive_add(hone_ctx *ctx, size_t n, const void *a, const void *b, void *y,
+                    hone_dtype dtype) {
     size_t begin, end;
     hone_split(ctx->team, n, ELEMENT_GRAIN, &begin, &end);
     if (begin < end) {
-        ctx->kernels->add(end - begin, hone_element_const(a, dtype, begin), dtype, hone_element_const(b, dtype, begin),
-                          dtype, hone_element(y, dtype, begin), dtype);
+        ctx->kernels->add(end - begin, hone_element_const(a, dtype, begin), dtype,
+                          hone_element_const(b, dtype, begin), dtype, hone_element(y, dtype, begin),
+                          dtype);
     }
     hone_barrier(ctx->team);
 }
@@ -94,14 +99,15 @@ void hone_naive_sum_columns(hone_ctx *ctx, size_t rows, size_t cols, const float
     size_t begin, end;
     hone_split(ctx->team, cols, COLUMN_GRAIN, &begin, &end);
     for (size_t r = 0; r < rows && begin < end; r++) {
-        ctx->kernels->add(end - begin, sum + begin, HONE_F32, x + r * cols + begin, HONE_F32, sum + begin, HONE_F32);
+        ctx->kernels->add(end - begin, sum + begin, HONE_F32, x + r * cols + begin, HONE_F32,
+                          sum + begin, HONE_F32);
     }
     hone_barrier(ctx->team);
 }
 
 /* cos or sin of every row, once for each element of a head; what is past rope_dim turns by no angle. */
-static void expand_angles(hone_ctx *ctx, const hone_naive_rotation *rotation, const float *table, float past,
-                          float *expanded) {
+static void expand_angles(hone_ctx *ctx, const hone_naive_rotation *rotation, const float *table,
+                          float past, float *expanded) {
     size_t half = rotation->rope_dim / 2, begin, end;
     hone_split(ctx->team, rotation->rows, ROW_GRAIN, &begin, &end);
     for (size_t r = begin; r < end; r++) {
@@ -117,24 +123,26 @@ static void expand_angles(hone_ctx *ctx, const hone_naive_rotation *rotation, co
 }
 
 /* y = x * angles, the angles the same for all heads of a row. */
-static void multiply_angles(hone_ctx *ctx, const hone_naive_rotation *rotation, const void *x, const float *angles,
-                            void *y) {
+static void multiply_angles(hone_ctx *ctx, const hone_naive_rotation *rotation, const void *x,
+                            const float *angles, void *y) {
     size_t dim = rotation->head_dim, begin, end;
     hone_split(ctx->team, rotation->rows, ROW_GRAIN, &begin, &end);
     for (size_t r = begin; r < end; r++) {
         for (size_t h = 0; h < rotation->heads; h++) {
             size_t at = (r * rotation->heads + h) * dim;
-            multiply(ctx, dim, hone_element_const(x, ctx->compute, at), ctx->compute, angles + r * dim,
-                     hone_element(y, ctx->compute, at), ctx->compute);
+            multiply(ctx, dim, hone_element_const(x, ctx->compute, at), ctx->compute,
+                     angles + r * dim, hone_element(y, ctx->compute, at), ctx->compute);
         }
     }
     hone_barrier(ctx->team);
 }
 
 /* (x1, x2) becomes (-x2, x1); its transpose, for the gradient, (x2, -x1). */
-static void rotate_half(hone_ctx *ctx, const hone_naive_rotation *rotation, const void *x, void *y) {
+static void rotate_half(hone_ctx *ctx, const hone_naive_rotation *rotation, const void *x,
+                        void *y) {
     hone_dtype dtype = ctx->compute;
-    size_t half = rotation->rope_dim / 2, dim = rotation->head_dim, step = rotation->interleaved ? 2 : 1, begin, end;
+    size_t half = rotation->rope_dim / 2, dim = rotation->head_dim,
+           step = rotation->interleaved ? 2 : 1, begin, end;
     size_t to_second = rotation->interleaved ? 1 : half;
     float sign = rotation->inverse ? 1.0f : -1.0f;
     hone_split(ctx->team, rotation->rows * rotation->heads, ROW_GRAIN, &begin, &end);
@@ -165,7 +173,8 @@ void hone_naive_rotate(hone_ctx *ctx, const hone_naive_rotation *rotation, const
         expand_angles(ctx, rotation, rotation->sin, 0.0f, sin);
         multiply_angles(ctx, rotation, x, cos, straight);
         rotate_half(ctx, rotation, x, turned);
-        multiply_angles(ctx, rotation, turned, sin, turned_sin); /* both of a pair have one angle: order is free */
+        multiply_angles(ctx, rotation, turned, sin,
+                        turned_sin); /* both of a pair have one angle: order is free */
         hone_naive_add(ctx, n, straight, turned_sin, y, ctx->compute);
     }
     hone_arena_release_scratch(&ctx->arena, mark);

@@ -6,21 +6,24 @@
 #include "ops/internal.h"
 
 /* y[r, :] = alpha[r] * x[r, :] */
-void hone_naive_scale_rows(hone_ctx *ctx, size_t rows, size_t cols, const float *x, const float *alpha, float *y);
+void hone_naive_scale_rows(hone_ctx *ctx, size_t rows, size_t cols, const float *x,
+                           const float *alpha, float *y);
 
 /* y[r, :] = x[r, :] * gamma */
-void hone_naive_multiply_rows(hone_ctx *ctx, size_t rows, size_t cols, const void *x, hone_dtype x_dtype,
-                              const float *gamma, void *y, hone_dtype y_dtype);
+void hone_naive_multiply_rows(hone_ctx *ctx, size_t rows, size_t cols, const void *x,
+                              hone_dtype x_dtype, const float *gamma, void *y, hone_dtype y_dtype);
 
 /* y = x * b, element by element */
-void hone_naive_multiply(hone_ctx *ctx, size_t n, const void *x, hone_dtype x_dtype, const float *b, float *y);
+void hone_naive_multiply(hone_ctx *ctx, size_t n, const void *x, hone_dtype x_dtype, const float *b,
+                         float *y);
 
 /* y = alpha * x */
-void hone_naive_scale(hone_ctx *ctx, size_t n, float alpha, const void *x, hone_dtype x_dtype, void *y,
-                      hone_dtype y_dtype);
+void hone_naive_scale(hone_ctx *ctx, size_t n, float alpha, const void *x, hone_dtype x_dtype,
+                      void *y, hone_dtype y_dtype);
 
 /* y = a + b of one dtype; y may be a */
-void hone_naive_add(hone_ctx *ctx, size_t n, const void *a, const void *b, void *y, hone_dtype dtype);
+void hone_naive_add(hone_ctx *ctx, size_t n, const void *a, const void *b, void *y,
+                    hone_dtype dtype);
 
 /* sum[r] = sum of x[r, :] */
 void hone_naive_sum_rows(hone_ctx *ctx, size_t rows, size_t cols, const float *x, float *sum);

@@ -12,7 +12,8 @@ enum { RSTD };
 static void inverse_root(hone_ctx *ctx, const hone_rms_norm_args *args, float *sum) {
     size_t begin, end;
     hone_split(ctx->team, args->rows, HONE_PANEL, &begin, &end);
-    for (size_t r = begin; r < end; r++) sum[r] = 1.0f / sqrtf(sum[r] / (float)args->hidden + args->eps);
+    for (size_t r = begin; r < end; r++)
+        sum[r] = 1.0f / sqrtf(sum[r] / (float)args->hidden + args->eps);
     hone_barrier(ctx->team);
 }
 
@@ -32,12 +33,13 @@ void hone_naive_rms_norm_forward(hone_ctx *ctx, const hone_rms_norm_args *args, 
     hone_arena_release_scratch(&ctx->arena, before);
     float *normed = hone_arena_scratch(&ctx->arena, n * sizeof *normed);
     void *converted = normed;
-    if (ctx->compute != HONE_F32) converted = hone_arena_scratch(&ctx->arena, n * hone_element_bytes(ctx->compute));
+    if (ctx->compute != HONE_F32)
+        converted = hone_arena_scratch(&ctx->arena, n * hone_element_bytes(ctx->compute));
     if (!hone_ctx_planning(ctx)) {
         hone_naive_scale_rows(ctx, args->rows, args->hidden, args->x, rstd, normed);
         if (converted != normed) hone_convert(ctx, n, normed, HONE_F32, converted, ctx->compute);
-        hone_naive_multiply_rows(ctx, args->rows, args->hidden, converted, ctx->compute, args->gamma, args->y,
-                                 ctx->compute);
+        hone_naive_multiply_rows(ctx, args->rows, args->hidden, converted, ctx->compute,
+                                 args->gamma, args->y, ctx->compute);
     }
     hone_arena_release_scratch(&ctx->arena, mark);
 }
@@ -57,14 +59,17 @@ static void backward_gamma(hone_ctx *ctx, const hone_rms_norm_args *args, const 
 }
 
 /* d(x^2 * c)/dx through the mean and the root: factor[r] = -rstd^3 / hidden * sum(dnormed * x), in place. */
-static void through_root(hone_ctx *ctx, const hone_rms_norm_args *args, const float *rstd, float *factor) {
+static void through_root(hone_ctx *ctx, const hone_rms_norm_args *args, const float *rstd,
+                         float *factor) {
     size_t begin, end;
     hone_split(ctx->team, args->rows, HONE_PANEL, &begin, &end);
-    for (size_t r = begin; r < end; r++) factor[r] *= -rstd[r] * rstd[r] * rstd[r] / (float)args->hidden;
+    for (size_t r = begin; r < end; r++)
+        factor[r] *= -rstd[r] * rstd[r] * rstd[r] / (float)args->hidden;
     hone_barrier(ctx->team);
 }
 
-void hone_naive_rms_norm_backward(hone_ctx *ctx, const hone_rms_norm_args *args, const hone_saved *saved) {
+void hone_naive_rms_norm_backward(hone_ctx *ctx, const hone_rms_norm_args *args,
+                                  const hone_saved *saved) {
     size_t n = args->rows * args->hidden;
     const float *rstd = saved->slot[RSTD];
     if (args->dgamma) backward_gamma(ctx, args, rstd);
@@ -74,10 +79,11 @@ void hone_naive_rms_norm_backward(hone_ctx *ctx, const hone_rms_norm_args *args,
     float *dnormed = hone_arena_scratch(&ctx->arena, n * sizeof *dnormed);
     float *product = hone_arena_scratch(&ctx->arena, n * sizeof *product);
     void *scaled = dnormed;
-    if (args->dy_dtype != HONE_F32) scaled = hone_arena_scratch(&ctx->arena, n * hone_element_bytes(args->dy_dtype));
+    if (args->dy_dtype != HONE_F32)
+        scaled = hone_arena_scratch(&ctx->arena, n * hone_element_bytes(args->dy_dtype));
     if (!hone_ctx_planning(ctx)) {
-        hone_naive_multiply_rows(ctx, args->rows, args->hidden, args->dy, args->dy_dtype, args->gamma, scaled,
-                                 args->dy_dtype);
+        hone_naive_multiply_rows(ctx, args->rows, args->hidden, args->dy, args->dy_dtype,
+                                 args->gamma, scaled, args->dy_dtype);
         if (scaled != dnormed) hone_convert(ctx, n, scaled, args->dy_dtype, dnormed, HONE_F32);
         hone_naive_scale_rows(ctx, args->rows, args->hidden, dnormed, rstd, straight);
         hone_naive_multiply(ctx, n, dnormed, HONE_F32, args->x, product);

@@ -17,12 +17,14 @@ static void rotate(hone_ctx *ctx, const hone_rope_args *args, bool inverse) {
     hone_naive_rotate(ctx, &rotation, args->x, args->y);
 }
 
-void hone_naive_rope_embeddings_forward(hone_ctx *ctx, const hone_rope_args *args, hone_saved *saved) {
+void hone_naive_rope_embeddings_forward(hone_ctx *ctx, const hone_rope_args *args,
+                                        hone_saved *saved) {
     (void)saved;
     rotate(ctx, args, false);
 }
 
-void hone_naive_rope_embeddings_backward(hone_ctx *ctx, const hone_rope_args *args, const hone_saved *saved) {
+void hone_naive_rope_embeddings_backward(hone_ctx *ctx, const hone_rope_args *args,
+                                         const hone_saved *saved) {
     (void)saved;
     rotate(ctx, args, true);
 }
