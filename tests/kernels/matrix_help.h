@@ -153,6 +153,36 @@ static inline test_matrix test_matrix_new(hone_dtype dtype, size_t rows, size_t 
     return t;
 }
 
+/* Every type of weight, with the groups and the types of scales that there are. */
+typedef struct weight_kind {
+    hone_dtype dtype;
+    int group;
+    hone_dtype affine;
+} weight_kind;
+static const weight_kind kinds[] = {
+    {HONE_F32, 0, 0},
+    {HONE_F16, 0, 0},
+    {HONE_BF16, 0, 0},
+    {HONE_Q4_0, 0, 0},
+    {HONE_Q4_1, 0, 0},
+    {HONE_Q8_0, 0, 0},
+    {HONE_AFFINE4, 32, HONE_F32},
+    {HONE_AFFINE4, 64, HONE_F16},
+    {HONE_AFFINE4, 128, HONE_BF16},
+};
+enum { KINDS = sizeof kinds / sizeof *kinds };
+
+/* Within one rounding of float32 arithmetic, and of the type it is stored in. */
+static inline void check_value(double got, double want, hone_dtype compute, const char *what,
+                               hone_dtype dtype) {
+    double bound = (fabs(want) + 2) * 0x1p-22;
+    if (compute == HONE_BF16) bound += fabs(want) * 0x1.01p-8;
+    if (!(fabs(got - want) <= bound)) {
+        fail_msg("%s of %s as %s: %.9g, expected %.9g", what, hone_dtype_name(dtype),
+                 hone_dtype_name(compute), got, want);
+    }
+}
+
 /* Element (k, n) of packed B of depth `depth`. */
 static inline size_t packed_index(hone_dtype compute, size_t depth, size_t k, size_t n) {
     if (compute == HONE_F32) return (n / 16 * depth + k) * 16 + n % 16;

@@ -1,65 +1,6 @@
-/* Packing and unpacking of every weight type, every variant that runs here, against values decoded
+/* Packing of every weight type, every variant that runs here, against values decoded
  * by the test: both orientations, ranges that cut blocks, guard pages, padding that is zero. */
 #include "kernels/matrix_help.h"
-
-typedef struct weights {
-    hone_dtype dtype;
-    int group;
-    hone_dtype affine;
-} weights;
-static const weights kinds[] = {
-    {HONE_F32, 0, 0},
-    {HONE_F16, 0, 0},
-    {HONE_BF16, 0, 0},
-    {HONE_Q4_0, 0, 0},
-    {HONE_Q4_1, 0, 0},
-    {HONE_Q8_0, 0, 0},
-    {HONE_AFFINE4, 32, HONE_F32},
-    {HONE_AFFINE4, 64, HONE_F16},
-    {HONE_AFFINE4, 128, HONE_BF16},
-};
-enum { KINDS = sizeof kinds / sizeof *kinds };
-
-/* Within one rounding of float32 arithmetic, and of the type it is stored in. */
-static void check_value(double got, double want, hone_dtype compute, const char *what,
-                        hone_dtype dtype) {
-    double bound = (fabs(want) + 2) * 0x1p-22;
-    if (compute == HONE_BF16) bound += fabs(want) * 0x1.01p-8;
-    if (!(fabs(got - want) <= bound)) {
-        fail_msg("%s of %s as %s: %.9g, expected %.9g", what, hone_dtype_name(dtype),
-                 hone_dtype_name(compute), got, want);
-    }
-}
-
-static void unpack_range(const hone_kernels *kernels, const test_matrix *t, size_t row, size_t col,
-                         size_t count, hone_dtype out) {
-    guarded dst = guarded_new(count * (out == HONE_F32 ? 4 : 2));
-    kernels->unpack(&t->m, row, col, count, out, dst.data);
-    for (size_t i = 0; i < count; i++) {
-        double want = t->values[row * t->m.cols + col + i];
-        check_value(dense_get(dst.data, out, i), want, out, "unpack", t->m.dtype);
-    }
-    guarded_free(&dst);
-}
-
-static void unpack_all(const hone_kernels *kernels, const char *tier) {
-    (void)tier;
-    static const size_t ranges[][2] = {{0, 384}, {0, 1},   {1, 31},  {31, 2},  {5, 300},
-                                       {32, 32}, {33, 64}, {64, 17}, {383, 1}, {100, 0}};
-    for (size_t i = 0; i < KINDS; i++) {
-        test_matrix t = test_matrix_new(kinds[i].dtype, 3, 384, kinds[i].group, kinds[i].affine, i);
-        for (size_t r = 0; r < sizeof ranges / sizeof *ranges; r++) {
-            unpack_range(kernels, &t, r % 3, ranges[r][0], ranges[r][1], HONE_F32);
-            unpack_range(kernels, &t, r % 3, ranges[r][0], ranges[r][1], HONE_BF16);
-        }
-        test_matrix_free(&t);
-    }
-}
-
-static void test_unpack(void **state) {
-    (void)state;
-    each_tier(unpack_all);
-}
 
 /* Packs columns [n0, n0+n) x depths [k0, k0+k) and looks at every element of the result. */
 static void pack_range(const hone_kernels *kernels, const test_matrix *t, hone_dtype compute,
@@ -122,7 +63,6 @@ static void test_pack(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_unpack),
         cmocka_unit_test(test_pack),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
