@@ -233,11 +233,22 @@ static void cache(void **state) {
 /* Segments of one token, their heads side by side, with rotation and gradients. */
 static void single_tokens(void **state) {
     (void)state;
-    check((problem){.heads = 6, .kv_heads = 2, .dim = 64, .rope_dim = 64, .backward = true,
-                    .segments = {{0, 1, 0, 1}, {1, 9, 1, 9}, {9, 10, 9, 10}}, .segment_count = 3, .q_rows = 10,
+    check((problem){.heads = 6,
+                    .kv_heads = 2,
+                    .dim = 64,
+                    .rope_dim = 64,
+                    .backward = true,
+                    .segments = {{0, 1, 0, 1}, {1, 9, 1, 9}, {9, 10, 9, 10}},
+                    .segment_count = 3,
+                    .q_rows = 10,
                     .kv_rows = 10});
-    check((problem){.heads = 70, .kv_heads = 1, .dim = 16, .segments = {{0, 1, 0, 530}, {1, 2, 530, 600}},
-                    .segment_count = 2, .q_rows = 2, .kv_rows = 600});
+    check((problem){.heads = 70,
+                    .kv_heads = 1,
+                    .dim = 16,
+                    .segments = {{0, 1, 0, 530}, {1, 2, 530, 600}},
+                    .segment_count = 2,
+                    .q_rows = 2,
+                    .kv_rows = 600});
 }
 
 static void more_queries_than_tiles(void **state) {
@@ -254,10 +265,8 @@ static void more_queries_than_tiles(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_sequence),
-        cmocka_unit_test(packed_segments_odd_head),
-        cmocka_unit_test(long_with_gaps),
-        cmocka_unit_test(cache),
+        cmocka_unit_test(one_sequence),   cmocka_unit_test(packed_segments_odd_head),
+        cmocka_unit_test(long_with_gaps), cmocka_unit_test(cache),
         cmocka_unit_test(single_tokens),  cmocka_unit_test(more_queries_than_tiles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,8 +22,18 @@ static void body(hone_ctx *ctx, void *argument) {
     hone_embedding_backward(ctx, e->ids, ROWS, HIDDEN, e->dy, e->dtable);
     hone_convert(ctx, COUNT, e->sum_in, HONE_F32, e->narrow, HONE_BF16);
     hone_residual_add(ctx, COUNT, e->sum_in, e->narrow, HONE_BF16, e->sum_out);
-    hone_adamw adamw = {.n = COUNT, .w = e->w, .m = e->m, .v = e->v, .g = e->g, .lr = 1e-2, .beta1 = 0.9,
-                        .beta2 = 0.99, .eps = 1e-8, .weight_decay = 0.1, .correction1 = 0.1, .correction2 = 0.01,
+    hone_adamw adamw = {.n = COUNT,
+                        .w = e->w,
+                        .m = e->m,
+                        .v = e->v,
+                        .g = e->g,
+                        .lr = 1e-2,
+                        .beta1 = 0.9,
+                        .beta2 = 0.99,
+                        .eps = 1e-8,
+                        .weight_decay = 0.1,
+                        .correction1 = 0.1,
+                        .correction2 = 0.01,
                         .grad_scale = 0.5f};
     hone_adamw_step(ctx, &adamw);
     double squares = hone_sum_squares(ctx, e->g, COUNT);
@@ -36,9 +46,12 @@ static float *floats(const double *x, size_t n) { return ops_typed(HONE_F32, n, 
 static void check(const hone_kernels *kernels, int threads, everything *e, double *const x[5]) {
     hone_rng rng = hone_rng_make(1);
     for (int r = 0; r < ROWS; r++) e->ids[r] = (int32_t)hone_rng_below(&rng, VOCAB);
-    e->table = hone_matrix_dense(ops_typed(HONE_BF16, VOCAB * HIDDEN, x[0]), HONE_BF16, VOCAB, HIDDEN);
-    e->y = floats(NULL, ROWS * HIDDEN), e->dy = floats(x[1], ROWS * HIDDEN), e->dtable = floats(x[0], VOCAB * HIDDEN);
-    e->w = floats(x[1], COUNT), e->m = floats(x[2], COUNT), e->v = floats(x[3], COUNT), e->g = floats(x[4], COUNT);
+    e->table =
+        hone_matrix_dense(ops_typed(HONE_BF16, VOCAB * HIDDEN, x[0]), HONE_BF16, VOCAB, HIDDEN);
+    e->y = floats(NULL, ROWS * HIDDEN), e->dy = floats(x[1], ROWS * HIDDEN),
+    e->dtable = floats(x[0], VOCAB * HIDDEN);
+    e->w = floats(x[1], COUNT), e->m = floats(x[2], COUNT), e->v = floats(x[3], COUNT),
+    e->g = floats(x[4], COUNT);
     e->sum_in = floats(x[2], COUNT), e->sum_out = floats(NULL, COUNT);
     e->narrow = ops_typed(HONE_BF16, COUNT, NULL);
     e->bytes = malloc(10002);
@@ -58,7 +71,8 @@ static void check(const hone_kernels *kernels, int threads, everything *e, doubl
     double squares = 0;
     for (size_t i = 0; i < COUNT; i++) {
         squares += x[4][i] * x[4][i];
-        assert_true(e->sum_out[i] == (float)x[2][i] + hone_bf16_to_f32(hone_f32_to_bf16((float)x[2][i])));
+        assert_true(e->sum_out[i] ==
+                    (float)x[2][i] + hone_bf16_to_f32(hone_f32_to_bf16((float)x[2][i])));
     }
     for (int t = 0; t < threads; t++) assert_true(e->squares[t] == e->squares[0]);
     assert_true(fabs(e->squares[0] - squares) <= 1e-7 * squares);
@@ -67,7 +81,8 @@ static void check(const hone_kernels *kernels, int threads, everything *e, doubl
 }
 
 static void release(everything *e) {
-    free((void *)e->table.data), free(e->y), free(e->dy), free(e->dtable), free(e->w), free(e->m), free(e->v);
+    free((void *)e->table.data), free(e->y), free(e->dy), free(e->dtable), free(e->w), free(e->m),
+        free(e->v);
     free(e->g), free(e->sum_in), free(e->sum_out), free(e->narrow), free(e->bytes);
 }
 
@@ -77,8 +92,10 @@ static void on_any_team(void **state) {
     double *x[5];
     for (int i = 0; i < 5; i++) x[i] = ops_random(&rng, i == 0 ? HONE_BF16 : HONE_F32, COUNT, 1.0);
     for (int i = 0; i < COUNT; i++) x[3][i] = (float)fabs(x[3][i]);
-    double *w = ops_doubles(COUNT), *m = ops_doubles(COUNT), *v = ops_doubles(COUNT), *g = ops_doubles(COUNT);
-    for (int i = 0; i < COUNT; i++) w[i] = x[1][i], m[i] = x[2][i], v[i] = x[3][i], g[i] = x[4][i] * 0.5;
+    double *w = ops_doubles(COUNT), *m = ops_doubles(COUNT), *v = ops_doubles(COUNT),
+           *g = ops_doubles(COUNT);
+    for (int i = 0; i < COUNT; i++)
+        w[i] = x[1][i], m[i] = x[2][i], v[i] = x[3][i], g[i] = x[4][i] * 0.5;
     hone_ref_adamw adamw = {1e-2, 0.9, 0.99, 1e-8, 0.1, 0.1, 0.01};
     hone_ref_adamw_step(&adamw, COUNT, g, w, m, v);
     hone_kernels kernels;
@@ -113,6 +130,7 @@ static void sets_by_name(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(on_any_team), cmocka_unit_test(sets_by_name)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(on_any_team),
+                                       cmocka_unit_test(sets_by_name)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

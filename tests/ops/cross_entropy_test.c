@@ -24,13 +24,20 @@ static const double scale = 0.125;
 
 static void oracle(linear_tensors *t) {
     const linear_problem *p = &t->p;
-    hone_ref_linear l = {.in = p->hidden, .out = p->vocab, .rank = p->rank, .w = t->w, .bias = t->bias,
-                         .scale = 0.5, .a = t->a, .b = t->b};
+    hone_ref_linear l = {.in = p->hidden,
+                         .out = p->vocab,
+                         .rank = p->rank,
+                         .w = t->w,
+                         .bias = t->bias,
+                         .scale = 0.5,
+                         .a = t->a,
+                         .b = t->b};
     double *logits = ops_doubles(p->rows * p->vocab), *dlogits = ops_doubles(p->rows * p->vocab);
     assert_true(hone_ref_linear_forward(&l, p->rows, t->x, logits));
     hone_ref_cross_entropy_forward(p->rows, p->vocab, logits, t->labels, t->loss);
     hone_ref_cross_entropy_backward(p->rows, p->vocab, logits, t->labels, scale, dlogits);
-    hone_ref_linear_gradients g = {.dw = t->dw, .dbias = p->bias ? t->dbias : NULL, .da = t->da, .db = t->db};
+    hone_ref_linear_gradients g = {
+        .dw = t->dw, .dbias = p->bias ? t->dbias : NULL, .da = t->da, .db = t->db};
     assert_true(hone_ref_linear_backward(&l, p->rows, t->x, dlogits, t->dx, &g));
     free(logits), free(dlogits);
 }
@@ -69,7 +76,8 @@ static float *ones(size_t n) {
 static void make_args(linear_tensors *t) {
     const linear_problem *p = &t->p;
     t->head = (hone_linear){
-        .weight = hone_matrix_dense(ops_typed(t->compute, p->vocab * p->hidden, t->w), t->compute, p->vocab, p->hidden),
+        .weight = hone_matrix_dense(ops_typed(t->compute, p->vocab * p->hidden, t->w), t->compute,
+                                    p->vocab, p->hidden),
         .bias = p->bias ? ops_typed(HONE_F32, p->vocab, t->bias) : NULL,
         .lora = {.rank = (int)p->rank,
                  .scale = 0.5f,
@@ -94,13 +102,15 @@ static void make_args(linear_tensors *t) {
 }
 
 static void free_args(hone_linear *head, hone_linear_cross_entropy_args *args) {
-    free((void *)head->weight.data), free((void *)head->bias), free((void *)head->lora.a), free((void *)head->lora.b);
+    free((void *)head->weight.data), free((void *)head->bias), free((void *)head->lora.a),
+        free((void *)head->lora.b);
     free(head->dweight), free(head->dbias), free(head->lora.da), free(head->lora.db);
     free((void *)args->x), free(args->loss), free(args->dx);
 }
 
 static void free_tensors(linear_tensors *t) {
-    free(t->x), free(t->w), free(t->bias), free(t->a), free(t->b), free(t->labels), free(t->loss), free(t->dx);
+    free(t->x), free(t->w), free(t->bias), free(t->a), free(t->b), free(t->labels), free(t->loss),
+        free(t->dx);
     free(t->dw), free(t->dbias), free(t->da), free(t->db);
 }
 
@@ -127,10 +137,12 @@ static void check_gradients(linear_tensors *t, double bound) {
     assert_close(HONE_F32, p->vocab * p->rank, t->head.lora.db, t->db, bound);
 }
 
-static void check_same(const linear_tensors *t, const hone_linear *head, const hone_linear_cross_entropy_args *args) {
+static void check_same(const linear_tensors *t, const hone_linear *head,
+                       const hone_linear_cross_entropy_args *args) {
     const linear_problem *p = &t->p;
     assert_memory_equal(t->args.loss, args->loss, p->rows * sizeof(float));
-    if (!p->only_loss) assert_memory_equal(t->args.dx, args->dx, p->rows * p->hidden * sizeof(float));
+    if (!p->only_loss)
+        assert_memory_equal(t->args.dx, args->dx, p->rows * p->hidden * sizeof(float));
     if (!p->weights) return;
     assert_memory_equal(t->head.dweight, head->dweight, p->vocab * p->hidden * sizeof(float));
     if (p->bias) assert_memory_equal(t->head.dbias, head->dbias, p->vocab * sizeof(float));
@@ -146,7 +158,8 @@ static void check_linear(linear_problem p) {
         hone_dtype compute = type == 0 ? HONE_F32 : HONE_BF16;
         linear_tensors t;
         make(&t, &p, compute);
-        for (size_t index = 0; hone_kernels_tier(index, hone_cpu_detect(), &kernels, &tier); index++) {
+        for (size_t index = 0; hone_kernels_tier(index, hone_cpu_detect(), &kernels, &tier);
+             index++) {
             hone_linear_cross_entropy_args first = {0};
             hone_linear first_head = {0};
             for (int threads = 1; threads <= 3; threads++) {
@@ -186,23 +199,32 @@ static void only_the_loss(void **state) {
 static void ignored_rows(void **state) {
     (void)state;
     check_linear((linear_problem){.rows = 77, .hidden = 40, .vocab = 600, .ignore_every = 3});
-    check_linear((linear_problem){.rows = 77, .hidden = 40, .vocab = 600, .ignore_every = 3, .weights = true});
+    check_linear((linear_problem){
+        .rows = 77, .hidden = 40, .vocab = 600, .ignore_every = 3, .weights = true});
     check_linear((linear_problem){.rows = 9, .hidden = 16, .vocab = 50, .ignore_every = 1});
-    check_linear((linear_problem){.rows = 9, .hidden = 16, .vocab = 50, .ignore_every = 1, .weights = true});
-    check_linear((linear_problem){.rows = 9, .hidden = 16, .vocab = 50, .ignore_every = 1, .weights = true,
-                                  .rank = 2, .bias = true});
+    check_linear(
+        (linear_problem){.rows = 9, .hidden = 16, .vocab = 50, .ignore_every = 1, .weights = true});
+    check_linear((linear_problem){.rows = 9,
+                                  .hidden = 16,
+                                  .vocab = 50,
+                                  .ignore_every = 1,
+                                  .weights = true,
+                                  .rank = 2,
+                                  .bias = true});
 }
 
 static void head_with_gradients(void **state) {
     (void)state;
     check_linear((linear_problem){.rows = 70, .hidden = 64, .vocab = 1100, .weights = true});
-    check_linear((linear_problem){.rows = 33, .hidden = 48, .vocab = 530, .weights = true, .bias = true});
+    check_linear(
+        (linear_problem){.rows = 33, .hidden = 48, .vocab = 530, .weights = true, .bias = true});
 }
 
 static void head_with_adapter(void **state) {
     (void)state;
     check_linear((linear_problem){.rows = 70, .hidden = 64, .vocab = 1100, .rank = 8});
-    check_linear((linear_problem){.rows = 70, .hidden = 64, .vocab = 1100, .rank = 8, .weights = true, .bias = true});
+    check_linear((linear_problem){
+        .rows = 70, .hidden = 64, .vocab = 1100, .rank = 8, .weights = true, .bias = true});
 }
 
 /* Logits in the hundreds: exp must not overflow, and rows with almost no loss must have the right gradient. */
@@ -218,7 +240,8 @@ static void memory_bound(void **state) {
     hone_kernels_select(0, &kernels);
     hone_linear head = {.weight = hone_matrix_dense(NULL, HONE_BF16, 49152, 576)};
     float dx = 0, loss = 0;
-    hone_ctx ctx = {.team = {0, 2}, .kernels = &kernels, .compute = HONE_BF16, .arena = hone_arena_plan()};
+    hone_ctx ctx = {
+        .team = {0, 2}, .kernels = &kernels, .compute = HONE_BF16, .arena = hone_arena_plan()};
     hone_linear_cross_entropy_args args = {.rows = 1024, .head = &head, .loss = &loss, .dx = &dx};
     hone_ops_fused.linear_cross_entropy(&ctx, &args);
     assert_true(ctx.arena.peak <= (size_t)8 << 20);
@@ -247,22 +270,31 @@ static void given_logits(void **state) {
     for (int i = 0; i < 4; i++) {
         hone_dtype dtype = i % 2 == 0 ? HONE_F32 : HONE_BF16;
         hone_rng rng = hone_rng_make(11);
-        double *logits = ops_random(&rng, dtype, ROWS * VOCAB, 5.0), *dlogits = ops_doubles(ROWS * VOCAB);
+        double *logits = ops_random(&rng, dtype, ROWS * VOCAB, 5.0),
+               *dlogits = ops_doubles(ROWS * VOCAB);
         double loss[ROWS];
         int32_t labels[ROWS];
-        for (int r = 0; r < ROWS; r++) labels[r] = r == 4 ? HONE_IGNORE : (int32_t)hone_rng_below(&rng, VOCAB);
+        for (int r = 0; r < ROWS; r++)
+            labels[r] = r == 4 ? HONE_IGNORE : (int32_t)hone_rng_below(&rng, VOCAB);
         hone_ref_cross_entropy_forward(ROWS, VOCAB, logits, labels, loss);
         hone_ref_cross_entropy_backward(ROWS, VOCAB, logits, labels, scale, dlogits);
-        for (size_t index = 0; hone_kernels_tier(index, hone_cpu_detect(), &kernels, &tier); index++) {
+        for (size_t index = 0; hone_kernels_tier(index, hone_cpu_detect(), &kernels, &tier);
+             index++) {
             for (int threads = 1; threads <= 3; threads++) {
                 float got[ROWS];
                 plain p = {sets[i / 2],
-                           {.rows = ROWS, .vocab = VOCAB, .logits = ops_typed(dtype, ROWS * VOCAB, logits),
-                            .logits_dtype = dtype, .labels = labels, .loss = got, .scale = (float)scale}};
+                           {.rows = ROWS,
+                            .vocab = VOCAB,
+                            .logits = ops_typed(dtype, ROWS * VOCAB, logits),
+                            .logits_dtype = dtype,
+                            .labels = labels,
+                            .loss = got,
+                            .scale = (float)scale}};
                 p.args.dlogits = p.args.logits;
                 ops_run(&kernels, dtype, threads, plain_body, &p);
                 assert_close(HONE_F32, ROWS, got, loss, 1e-6);
-                assert_close(dtype, ROWS * VOCAB, p.args.dlogits, dlogits, dtype == HONE_F32 ? 2e-6 : 3e-3);
+                assert_close(dtype, ROWS * VOCAB, p.args.dlogits, dlogits,
+                             dtype == HONE_F32 ? 2e-6 : 3e-3);
                 free(p.args.logits);
             }
         }
@@ -272,10 +304,10 @@ static void given_logits(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(frozen_head),         cmocka_unit_test(only_the_loss),
-        cmocka_unit_test(ignored_rows),        cmocka_unit_test(head_with_gradients),
-        cmocka_unit_test(head_with_adapter),   cmocka_unit_test(large_logits),
-        cmocka_unit_test(memory_bound),        cmocka_unit_test(given_logits),
+        cmocka_unit_test(frozen_head),       cmocka_unit_test(only_the_loss),
+        cmocka_unit_test(ignored_rows),      cmocka_unit_test(head_with_gradients),
+        cmocka_unit_test(head_with_adapter), cmocka_unit_test(large_logits),
+        cmocka_unit_test(memory_bound),      cmocka_unit_test(given_logits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -48,16 +48,24 @@ static void free_norm(wanted *w) {
     free(w->x), free(w->gamma), free(w->dy), free(w->dx0), free(w->y), free(w->dx), free(w->dgamma);
 }
 
-static void run_norm(const hone_kernels *kernels, hone_dtype compute, int threads, const wanted *w, problem *p) {
+static void run_norm(const hone_kernels *kernels, hone_dtype compute, int threads, const wanted *w,
+                     problem *p) {
     size_t n = (size_t)ROWS * HIDDEN;
     double bound = compute == HONE_F32 ? 2e-6 : 5e-3;
     float *dgamma = malloc(HIDDEN * sizeof *dgamma);
     for (int i = 0; i < HIDDEN; i++) dgamma[i] = 1;
     p->args = (hone_rms_norm_args){
-        .rows = ROWS, .hidden = HIDDEN, .x = ops_typed(HONE_F32, n, w->x),
-        .gamma = ops_typed(HONE_F32, HIDDEN, w->gamma), .eps = 1e-5f, .y = ops_typed(compute, n, NULL),
-        .dy = ops_typed(compute, n, w->dy), .dy_dtype = compute, .dx = ops_typed(HONE_F32, n, w->dx0),
-        .dx_copy = ops_typed(compute, n, NULL), .dgamma = dgamma,
+        .rows = ROWS,
+        .hidden = HIDDEN,
+        .x = ops_typed(HONE_F32, n, w->x),
+        .gamma = ops_typed(HONE_F32, HIDDEN, w->gamma),
+        .eps = 1e-5f,
+        .y = ops_typed(compute, n, NULL),
+        .dy = ops_typed(compute, n, w->dy),
+        .dy_dtype = compute,
+        .dx = ops_typed(HONE_F32, n, w->dx0),
+        .dx_copy = ops_typed(compute, n, NULL),
+        .dgamma = dgamma,
     };
     p->rebuilt = ops_typed(compute, n, NULL);
     ops_run(kernels, compute, threads, norm_body, p);
@@ -82,13 +90,15 @@ static void norms(void **state) {
         hone_dtype compute = i % 2 == 0 ? HONE_F32 : HONE_BF16;
         wanted w;
         make_norm(&w, compute);
-        for (size_t index = 0; hone_kernels_tier(index, hone_cpu_detect(), &kernels, &tier); index++) {
+        for (size_t index = 0; hone_kernels_tier(index, hone_cpu_detect(), &kernels, &tier);
+             index++) {
             problem first = {.set = sets[i / 2]};
             run_norm(&kernels, compute, 1, &w, &first);
             for (int threads = 2; threads <= 3; threads++) {
                 problem p = {.set = sets[i / 2]};
                 run_norm(&kernels, compute, threads, &w, &p);
-                assert_memory_equal(p.args.dx, first.args.dx, (size_t)ROWS * HIDDEN * sizeof(float));
+                assert_memory_equal(p.args.dx, first.args.dx,
+                                    (size_t)ROWS * HIDDEN * sizeof(float));
                 assert_memory_equal(p.args.dgamma, first.args.dgamma, HIDDEN * sizeof(float));
                 free_run(&p);
             }
@@ -113,7 +123,8 @@ static void rotations(void **state) {
     size_t n = (size_t)ROWS * HEADS * DIM, angles = (size_t)ROWS * ROPE / 2;
     int32_t positions[ROWS];
     double *cosine = ops_doubles(angles), *sine = ops_doubles(angles), *want = ops_doubles(n);
-    for (size_t i = 0; i < angles; i++) cosine[i] = (float)cos((double)i), sine[i] = (float)sin((double)i);
+    for (size_t i = 0; i < angles; i++)
+        cosine[i] = (float)cos((double)i), sine[i] = (float)sin((double)i);
     for (int r = 0; r < ROWS; r++) positions[r] = (r * 7) % ROWS;
     float *cos_f = ops_typed(HONE_F32, angles, cosine), *sin_f = ops_typed(HONE_F32, angles, sine);
     hone_kernels kernels;
@@ -124,11 +135,12 @@ static void rotations(void **state) {
         double *x = ops_random(&rng, compute, n, 1.0);
         hone_ref_rope ref = {ROWS, HEADS, DIM, ROPE, positions, cosine, sine, i / 4 == 1};
         hone_ref_rope_forward(&ref, x, want);
-        for (size_t index = 0; hone_kernels_tier(index, hone_cpu_detect(), &kernels, &tier); index++) {
+        for (size_t index = 0; hone_kernels_tier(index, hone_cpu_detect(), &kernels, &tier);
+             index++) {
             for (int threads = 1; threads <= 3; threads++) {
                 problem p = {.set = sets[i / 2 % 2], .rebuilt = ops_typed(compute, n, NULL)};
-                p.rope = (hone_rope_args){ROWS, HEADS, DIM, ROPE, ops_typed(compute, n, x), NULL, positions, cos_f,
-                                          sin_f, i / 4 == 1};
+                p.rope = (hone_rope_args){ROWS, HEADS,     DIM,   ROPE,  ops_typed(compute, n, x),
+                                          NULL, positions, cos_f, sin_f, i / 4 == 1};
                 p.rope.y = p.rope.x; /* in place */
                 ops_run(&kernels, compute, threads, rope_body, &p);
                 assert_close(compute, n, p.rope.y, want, compute == HONE_F32 ? 1e-6 : 5e-3);
