@@ -94,7 +94,7 @@ static void body(hone_team team, void *argument) {
 
 /* Plans, runs on `threads` threads within the plan. */
 static void run(problem *p, int threads) {
-    hone_ctx plan = {.team = {0, threads},
+    hone_ctx plan = {.team = {.size = threads},
                      .kernels = &p->kernels,
                      .compute = p->compute,
                      .arena = hone_arena_plan()};
