@@ -27,8 +27,10 @@ has err "$tmp/nowhere: the training data is not here" "the failure names the fol
 # A world with data and without models.
 export HONE_HOME=$tmp/home HF_HOME=$tmp/hf
 mkdir -p "$HONE_HOME/models" "$tmp/data"
+question='{"role":"user","content":"Define the noun \"test\"."}'
 for i in 1 2 3 4 5 6 7 8; do
-    echo '{"messages":[{"role":"user","content":"Define the noun \"test\"."},{"role":"assistant","content":"A procedure that finds out whether something holds, and case number '$i' of it."}]}'
+    answer='{"role":"assistant","content":"A procedure that finds out whether something holds, case number '$i'."}'
+    echo '{"messages":['"$question,$answer"']}'
 done >"$tmp/data/train.jsonl"
 run "$hone" models
 is 0 "models"
@@ -102,4 +104,32 @@ has out 'stopped after [0-9]+ of 500 steps' "says where it was stopped"
 has out 'the evaluation was stopped before it' "and what was not begun"
 has out 'Stopped early' "and so does its end"
 has "$tmp/stopped.json" '"interrupted": true' "the file is written"
-check "workers are gone" bash -c 'for w in '"$workers"'; do ! kill -0 $w 2>/dev/null || exit 1; done; [ -n "'"$workers"'" ]'
+gone() {
+    [ $# -gt 0 ] || return 1
+    local worker
+    for worker; do ! kill -0 "$worker" 2>/dev/null || return 1; done
+}
+check "workers are gone" gone $workers
+
+# The kernels alone. Under a sanitizer the oracle would take minutes; tests/eval/micro_test covers that.
+if grep -q __asan_init "$hone"; then
+    skip "the kernels alone" "too slow under a sanitizer"
+    exit 0
+fi
+run "$hone" eval --micro --trials 5 --json "$tmp/micro.json"
+is 0 "the kernels alone"
+has out '  lora_linear backward: [0-9.]+x speedup, [0-9.]+x memory \([0-9.]+ms vs [0-9.]+ms\) ' "each has its line"
+has out '  Correct kernels: 6 of 6' "all are right"
+has out '  Micro Score: [0-9.]+' "they have a score"
+check "all rows are measured" python3 - "$tmp/micro.json" <<'PY'
+import json, sys
+report = json.load(open(sys.argv[1]))
+rows = report["micro"]
+assert len(rows) == 112 and len({r["kernel"] for r in rows}) == 6, len(rows)
+for r in rows:
+    assert r["correct"] is True and r["speedup"] > 0 and r["ms"] > 0 and r["trials"] == 5, r
+    assert r["speedup_interval"][0] <= r["speedup"] <= r["speedup_interval"][1], r
+assert {(r["dtype"], r["weights"]) for r in rows if r["kernel"] == "lora_linear"} == {
+    ("f32", "f32"), ("bf16", "bf16"), ("bf16", "q4_1")}
+assert report["macro"] == [] and report["score"]["overall"] is None
+PY
