@@ -25,12 +25,13 @@ VEC_INLINE float block_max(const void *x, hone_dtype dtype, size_t i, size_t end
 VEC_INLINE float block_sum(const void *x, hone_dtype dtype, size_t i, size_t end, float m) {
     vec_f mv = vec_set1(m), s0 = vec_zero(), s1 = s0;
     for (; i + 2 * VEC_WIDTH <= end; i += 2 * VEC_WIDTH) {
-        s0 += vec_exp(vec_load_as(x, dtype, i) - mv);
-        s1 += vec_exp(vec_load_as(x, dtype, i + VEC_WIDTH) - mv);
+        s0 += vec_exp_for(dtype, vec_load_as(x, dtype, i) - mv);
+        s1 += vec_exp_for(dtype, vec_load_as(x, dtype, i + VEC_WIDTH) - mv);
     }
     while (i < end) {
         size_t w = HONE_MIN(end - i, (size_t)VEC_WIDTH);
-        s0 += vec_keep(vec_exp(vec_load_as_n(x, dtype, i, w) - mv), w, vec_zero());
+        vec_f last = vec_exp_for(dtype, vec_load_as_n(x, dtype, i, w) - mv);
+        s0 += vec_keep(last, w, vec_zero());
         i += w;
     }
     return vec_sum(s0 + s1);
@@ -76,18 +77,19 @@ void HONE_VEC_NAME(cross_entropy_forward)(size_t rows, size_t vocab, const void 
 VEC_INLINE void backward_row(size_t vocab, const void *x, void *dx, hone_dtype dtype, size_t label,
                              float lse, float scale) {
     vec_f lv = vec_set1(lse), k = vec_set1(scale);
-    float at_label =
-        vec_exp(vec_set1(vec_get_as(x, dtype, label)) - lv)[0]; /* before dx = x overwrites it */
+    /* before dx = x overwrites it */
+    float at_label = vec_exp(vec_set1(vec_get_as(x, dtype, label) - lse))[0];
     size_t i = 0;
     for (; i + 2 * VEC_WIDTH <= vocab; i += 2 * VEC_WIDTH) {
-        vec_f p0 = vec_exp(vec_load_as(x, dtype, i) - lv),
-              p1 = vec_exp(vec_load_as(x, dtype, i + VEC_WIDTH) - lv);
-        vec_store_as(dx, dtype, i, p0 * k);
-        vec_store_as(dx, dtype, i + VEC_WIDTH, p1 * k);
+        vec_f p0 = vec_exp_for(dtype, vec_load_as(x, dtype, i) - lv),
+              p1 = vec_exp_for(dtype, vec_load_as(x, dtype, i + VEC_WIDTH) - lv);
+        vec_store_short_as(dx, dtype, i, p0 * k);
+        vec_store_short_as(dx, dtype, i + VEC_WIDTH, p1 * k);
     }
     while (i < vocab) {
         size_t w = HONE_MIN(vocab - i, (size_t)VEC_WIDTH);
-        vec_store_as_n(dx, dtype, i, vec_exp(vec_load_as_n(x, dtype, i, w) - lv) * k, w);
+        vec_f last = vec_exp_for(dtype, vec_load_as_n(x, dtype, i, w) - lv);
+        vec_store_as_n(dx, dtype, i, last * k, w);
         i += w;
     }
     vec_put_as(dx, dtype, label, (at_label - 1.0f) * scale);

@@ -9,22 +9,6 @@ VEC_INLINE void zero_from(void *p, hone_dtype dtype, size_t begin, size_t end) {
                (size_t)((char *)vec_at_mut(p, dtype, end) - (char *)vec_at_mut(p, dtype, begin)));
 }
 
-/* exp(scale*s + offset) as both factors of a row are kept: for a result in bfloat16 by powers of two. */
-typedef struct exponent {
-    vec_f scale, offset;
-} exponent;
-
-VEC_INLINE exponent make_exponent(float scale, float offset, hone_dtype dtype) {
-    const float log2_e = 0x1.715476p0f;
-    float factor = dtype == HONE_BF16 ? log2_e : 1.0f;
-    return (exponent){vec_set1(scale * factor), vec_set1(offset * factor)};
-}
-
-VEC_INLINE vec_f take_exp(const exponent *e, vec_f s, hone_dtype dtype) {
-    vec_f x = vec_fma(s, e->scale, e->offset);
-    return dtype == HONE_BF16 ? vec_exp2_softmax(x) : vec_exp(x);
-}
-
 /* The largest of n scores; scaling keeps their order. */
 VEC_INLINE float row_max(const float *s, size_t n) {
     vec_f m0 = vec_set1(-INFINITY), m1 = m0, m2 = m0, m3 = m0;
@@ -43,12 +27,12 @@ VEC_INLINE float row_max(const float *s, size_t n) {
 /* p = exp(scale*s - m); returns the sum. */
 VEC_INLINE float row_exp(const float *s, size_t n, float scale, float m, void *p,
                          hone_dtype dtype) {
-    exponent e = make_exponent(scale, -m, dtype);
+    vec_f k = vec_set1(scale), minus_m = vec_set1(-m);
     vec_f s0 = vec_zero(), s1 = s0;
     size_t i = 0;
     for (; i + 2 * VEC_WIDTH <= n; i += 2 * VEC_WIDTH) {
-        vec_f e0 = take_exp(&e, vec_load(s + i), dtype);
-        vec_f e1 = take_exp(&e, vec_load(s + i + VEC_WIDTH), dtype);
+        vec_f e0 = vec_exp_for(dtype, vec_fma(vec_load(s + i), k, minus_m));
+        vec_f e1 = vec_exp_for(dtype, vec_fma(vec_load(s + i + VEC_WIDTH), k, minus_m));
         vec_store_short_as(p, dtype, i, e0);
         vec_store_short_as(p, dtype, i + VEC_WIDTH, e1);
         s0 += e0;
@@ -56,7 +40,7 @@ VEC_INLINE float row_exp(const float *s, size_t n, float scale, float m, void *p
     }
     while (i < n) {
         size_t w = HONE_MIN(n - i, (size_t)VEC_WIDTH);
-        vec_f last = take_exp(&e, vec_load_n(s + i, w), dtype);
+        vec_f last = vec_exp_for(dtype, vec_fma(vec_load_n(s + i, w), k, minus_m));
         vec_store_as_n(p, dtype, i, last, w);
         s0 += vec_keep(last, w, vec_zero());
         i += w;
@@ -93,15 +77,14 @@ void HONE_VEC_NAME(softmax_tile)(const hone_softmax_tile *a) {
 
 typedef struct again_row {
     const float *s, *dp; /* dp NULL: only p */
-    vec_f scale, delta;
-    exponent exponent;
+    vec_f scale, minus_lse, delta;
     void *p, *ds; /* p may be NULL where dp is not */
 } again_row;
 
 VEC_INLINE void again_at(const again_row *row, hone_dtype dtype, size_t i, size_t w) {
     bool whole = w == VEC_WIDTH;
     vec_f s = whole ? vec_load(row->s + i) : vec_load_n(row->s + i, w);
-    vec_f p = take_exp(&row->exponent, s, dtype);
+    vec_f p = vec_exp_for(dtype, vec_fma(s, row->scale, row->minus_lse));
     if (row->p) {
         if (whole)
             vec_store_short_as(row->p, dtype, i, p);
@@ -124,7 +107,7 @@ VEC_INLINE void again(const hone_softmax_again *a, hone_dtype dtype) {
         assert(valid <= a->cols);
         again_row row = {.s = a->scores + r * a->lds, .scale = vec_set1(a->scale)};
         if (a->p) row.p = vec_at_mut(a->p, dtype, r * a->ldp);
-        if (valid) row.exponent = make_exponent(a->scale, -a->lse[r], dtype);
+        if (valid) row.minus_lse = vec_set1(-a->lse[r]);
         if (a->dp) {
             row.dp = a->dp + r * a->lds;
             row.ds = vec_at_mut(a->ds, dtype, r * a->ldp);
