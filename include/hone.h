@@ -56,28 +56,30 @@ typedef enum hone_compute {
 } hone_compute;
 
 typedef struct hone_model_options {
-    int threads;          /* 0: all processors this process may use */
+    int threads; /* 0: all processors this process may use */
     hone_compute compute;
-    const char *ops;      /* the set of operations: "fused" (NULL: the same) or "naive" */
-    const char *weights;  /* NULL: as stored; "bf16": linear weights and embedding converted on opening */
+    const char *ops; /* the set of operations: "fused" (NULL: the same) or "naive" */
+    const char
+        *weights; /* NULL: as stored; "bf16": linear weights and embedding converted on opening */
 } hone_model_options;
 
 typedef struct hone_model_info {
     const char *path, *name, *architecture; /* owned by the model */
     const char *precision;                  /* of most of the weights: "q4_1", "bf16", ... */
     int layers, hidden, ffn, heads, kv_heads, head_dim, vocab, max_positions;
-    bool tied_head;            /* the output head is the embedding */
-    uint64_t parameters;       /* tied weights counted once */
-    uint64_t weight_bytes;     /* as stored */
+    bool tied_head;        /* the output head is the embedding */
+    uint64_t parameters;   /* tied weights counted once */
+    uint64_t weight_bytes; /* as stored */
     int threads;
-    const char *compute;       /* "f32" or "bf16" */
-    const char *ops;           /* "fused", "naive" */
-    const char *kernels;       /* e.g. "AVX-512 BF16" */
+    const char *compute; /* "f32" or "bf16" */
+    const char *ops;     /* "fused", "naive" */
+    const char *kernels; /* e.g. "AVX-512 BF16" */
 } hone_model_info;
 
 /* Opens a .gguf file, a .safetensors file beside its config.json, or a Hugging Face folder. `options` may
  * be NULL. *out is owned by the caller. */
-hone_status hone_model_open(const char *path, const hone_model_options *options, hone_model **out, hone_error *err);
+hone_status hone_model_open(const char *path, const hone_model_options *options, hone_model **out,
+                            hone_error *err);
 void hone_model_free(hone_model **model);
 void hone_model_get_info(const hone_model *model, hone_model_info *info);
 
@@ -90,16 +92,17 @@ hone_status hone_model_load_adapter(hone_model *model, const char *folder, hone_
 void hone_free(void *pointer);
 
 /* Token ids of `size` bytes of text; add_special: with those the model's tokenizer puts around a text. */
-hone_status hone_tokenize(const hone_model *model, const char *text, size_t size, bool add_special, int32_t **ids,
-                          size_t *count, hone_error *err);
+hone_status hone_tokenize(const hone_model *model, const char *text, size_t size, bool add_special,
+                          int32_t **ids, size_t *count, hone_error *err);
 
 /* Text of token ids; NUL-terminated, *size bytes. */
-hone_status hone_detokenize(const hone_model *model, const int32_t *ids, size_t count, bool skip_special, char **text,
-                            size_t *size, hone_error *err);
+hone_status hone_detokenize(const hone_model *model, const int32_t *ids, size_t count,
+                            bool skip_special, char **text, size_t *size, hone_error *err);
 
 /* Renders a JSON array of {"role", "content"} messages with the model's chat template. */
-hone_status hone_render_chat(const hone_model *model, const char *messages_json, bool add_generation_prompt,
-                             char **text, size_t *size, hone_error *err);
+hone_status hone_render_chat(const hone_model *model, const char *messages_json,
+                             bool add_generation_prompt, char **text, size_t *size,
+                             hone_error *err);
 
 /* ---- generation --------------------------------------------------------------------------------- */
 
@@ -109,8 +112,8 @@ typedef struct hone_generate_options {
     double top_p, min_p; /* 0: off */
     int top_k;           /* 0: off */
     uint64_t seed;
-    bool ignore_eos;     /* go on after the end-of-sequence token */
-    bool no_cache;       /* run the whole sequence again for every token: slow, for comparison */
+    bool ignore_eos; /* go on after the end-of-sequence token */
+    bool no_cache;   /* run the whole sequence again for every token: slow, for comparison */
     /* Called with each piece of text as it becomes whole UTF-8; returning false stops. May be NULL. */
     bool (*on_text)(void *user, const char *text, size_t size);
     void *user;
@@ -124,35 +127,40 @@ typedef struct hone_generate_result {
 } hone_generate_result;
 
 /* Continues `ids`. result->ids is to be freed by the caller. */
-hone_status hone_generate(hone_model *model, const int32_t *ids, size_t count, const hone_generate_options *options,
-                          hone_generate_result *result, hone_error *err);
+hone_status hone_generate(hone_model *model, const int32_t *ids, size_t count,
+                          const hone_generate_options *options, hone_generate_result *result,
+                          hone_error *err);
 
 /* Logits after the last of `ids`, float32 [vocab], hone_free; and, where nll is not NULL, the negative
  * log-likelihood of each following token, float32 [count - 1] into the caller's array. */
-hone_status hone_logits(hone_model *model, const int32_t *ids, size_t count, float **logits, float *nll,
-                        hone_error *err);
+hone_status hone_logits(hone_model *model, const int32_t *ids, size_t count, float **logits,
+                        float *nll, hone_error *err);
 
 /* ---- training ----------------------------------------------------------------------------------- */
 
 typedef enum hone_fine_tune { HONE_FINE_TUNE_LORA, HONE_FINE_TUNE_FULL } hone_fine_tune;
 
 typedef enum hone_packing {
-    HONE_PACKING_NONE,    /* batch_size samples a step, each as long as it is; nothing is padded */
+    HONE_PACKING_NONE, /* batch_size samples a step, each as long as it is; nothing is padded */
     HONE_PACKING_ISOLATE, /* exactly batch_size x max_seq_length tokens a step; samples do not see each other */
-    HONE_PACKING_CONCAT   /* the same, one stream of text cut into rows: attention crosses samples */
+    HONE_PACKING_CONCAT /* the same, one stream of text cut into rows: attention crosses samples */
 } hone_packing;
 
 /* Names and defaults follow mlx_lm.lora where they mean the same. Start from hone_train_defaults(). */
 typedef struct hone_train_options {
-    const char *data;         /* folder with train.jsonl (and valid.jsonl, test.jsonl), or one .jsonl file */
-    const char *adapter_path; /* folder to write: the adapter, or after full fine-tuning the model; NULL: none */
+    const char
+        *data; /* folder with train.jsonl (and valid.jsonl, test.jsonl), or one .jsonl file */
+    const char *
+        adapter_path; /* folder to write: the adapter, or after full fine-tuning the model; NULL: none */
     hone_fine_tune fine_tune_type;
-    int num_layers;               /* LoRA on the last so many blocks; -1: all */
-    int lora_rank;                /* 8 */
-    double lora_scale;            /* 20: y += scale * (x A) B */
-    const char *const *lora_keys; /* e.g. "self_attn.q_proj"; NULL: every linear layer of the block */
+    int num_layers;    /* LoRA on the last so many blocks; -1: all */
+    int lora_rank;     /* 8 */
+    double lora_scale; /* 20: y += scale * (x A) B */
+    const char *const
+        *lora_keys; /* e.g. "self_attn.q_proj"; NULL: every linear layer of the block */
     size_t lora_key_count;
-    const char *resume_adapter_file; /* start from this adapters.safetensors; NULL: a fresh adapter */
+    const char
+        *resume_adapter_file; /* start from this adapters.safetensors; NULL: a fresh adapter */
     hone_packing packing;
     bool mask_prompt; /* train on assistant turns (or completions) only */
     int iters, batch_size, max_seq_length, grad_accumulation_steps;
@@ -174,20 +182,20 @@ typedef enum hone_train_event_kind {
 
 typedef struct hone_train_event {
     hone_train_event_kind kind;
-    int iter, iters;            /* steps done, steps to do */
-    double loss;                /* mean over the trained tokens of the step */
-    double grad_norm;           /* before the update */
+    int iter, iters;  /* steps done, steps to do */
+    double loss;      /* mean over the trained tokens of the step */
+    double grad_norm; /* before the update */
     double learning_rate;
-    double seconds;             /* of this step, validation or test */
-    uint64_t tokens;            /* processed in this step, padding not counted */
-    uint64_t trained_tokens;    /* with a label, since the start */
+    double seconds;                 /* of this step, validation or test */
+    uint64_t tokens;                /* processed in this step, padding not counted */
+    uint64_t trained_tokens;        /* with a label, since the start */
     uint64_t trainable, parameters; /* START */
-    uint64_t samples;           /* rows of train.jsonl */
-    uint64_t skipped;           /* of them, so far in the first epoch: with nothing to learn */
-    uint64_t truncated;         /* and cut to max_seq_length */
-    uint64_t arena_bytes;       /* START: activations and scratch, planned */
-    size_t peak_rss;            /* bytes, whole process, so far */
-    const char *path;           /* SAVED */
+    uint64_t samples;               /* rows of train.jsonl */
+    uint64_t skipped;               /* of them, so far in the first epoch: with nothing to learn */
+    uint64_t truncated;             /* and cut to max_seq_length */
+    uint64_t arena_bytes;           /* START: activations and scratch, planned */
+    size_t peak_rss;                /* bytes, whole process, so far */
+    const char *path;               /* SAVED */
 } hone_train_event;
 
 typedef struct hone_train_callbacks {
@@ -201,36 +209,41 @@ typedef struct hone_train_callbacks {
 typedef struct hone_train_result {
     int iters;
     double final_loss;
-    double tokens_per_sec_median; /* over the steps, the first two left out where there are more than four */
+    double
+        tokens_per_sec_median; /* over the steps, the first two left out where there are more than four */
     size_t peak_rss;
 } hone_train_result;
 
 /* Fine-tunes. The model keeps the adapter (or the trained weights) afterwards. `callbacks` and `result` may be
  * NULL. */
-hone_status hone_train(hone_model *model, const hone_train_options *options, const hone_train_callbacks *callbacks,
-                       hone_train_result *result, hone_error *err);
+hone_status hone_train(hone_model *model, const hone_train_options *options,
+                       const hone_train_callbacks *callbacks, hone_train_result *result,
+                       hone_error *err);
 
 /* A row of data as the trainer sees it. */
 typedef struct hone_data_row {
-    size_t index;        /* from 0, blank lines not counted */
-    const int32_t *ids;  /* [count], before anything is cut */
-    const bool *learnt;  /* [count]: whether the token is a target */
+    size_t index;       /* from 0, blank lines not counted */
+    const int32_t *ids; /* [count], before anything is cut */
+    const bool *learnt; /* [count]: whether the token is a target */
     size_t count;
-    size_t kept, labels; /* tokens within max_seq_length, targets among them; 0 labels: the row is skipped */
-    const char *fault;   /* one sentence with file and line, and no tokens; NULL: the row is good */
+    size_t kept,
+        labels; /* tokens within max_seq_length, targets among them; 0 labels: the row is skipped */
+    const char *fault; /* one sentence with file and line, and no tokens; NULL: the row is good */
 } hone_data_row;
 
 /* Shows every row of options->data (a .jsonl file, or train.jsonl in a folder) to on_row, whose false ends it. Of the
  * options, mask_prompt and max_seq_length count. Faulty rows are shown, too, and are no error here. */
 hone_status hone_data_visit(const hone_model *model, const hone_train_options *options,
-                            bool (*on_row)(void *user, const hone_data_row *row), void *user, hone_error *err);
+                            bool (*on_row)(void *user, const hone_data_row *row), void *user,
+                            hone_error *err);
 
 /* ---- this machine ------------------------------------------------------------------------------- */
 
 typedef struct hone_machine_info {
     const char *version; /* of hone */
     const char *cpu;     /* model name */
-    const char *tier;    /* kernels in use: "scalar", "AVX2", "AVX-512", "AVX-512 BF16", "AMX BF16", ... */
+    const char
+        *tier; /* kernels in use: "scalar", "AVX2", "AVX-512", "AVX-512 BF16", "AMX BF16", ... */
     const char *gemm_f32, *gemm_bf16, *vectors; /* variants in use */
     const char *compiler;
     int threads;
@@ -242,10 +255,10 @@ hone_status hone_machine_get_info(hone_machine_info *info, hone_error *err);
 
 /* The models of the evaluation's table and where they are. */
 typedef struct hone_known_model {
-    const char *name;       /* as the report shows it, e.g. "SmolLM2-135M-Instruct 4-bit" */
-    const char *hub;        /* repository on the hub, NULL if it comes another way */
-    const char *size;       /* "135M" */
-    char *path;             /* where it is on this machine; NULL when it is not here */
+    const char *name; /* as the report shows it, e.g. "SmolLM2-135M-Instruct 4-bit" */
+    const char *hub;  /* repository on the hub, NULL if it comes another way */
+    const char *size; /* "135M" */
+    char *path;       /* where it is on this machine; NULL when it is not here */
 } hone_known_model;
 
 /* *models [*count], to be freed with hone_known_models_free. Looks in $HONE_HOME/models and the hub's cache. */
@@ -255,16 +268,16 @@ void hone_known_models_free(hone_known_model **models, size_t count);
 /* ---- evaluation (libhone_lab) ------------------------------------------------------------------- */
 
 typedef struct hone_eval_options {
-    bool micro, macro;          /* both false: both */
-    const char *const *models;  /* paths to evaluate on; NULL: every known model that is here */
+    bool micro, macro;         /* both false: both */
+    const char *const *models; /* paths to evaluate on; NULL: every known model that is here */
     size_t model_count;
-    const char *data;           /* folder with train.jsonl; NULL: $HONE_HOME/data/wordnet */
-    int steps;                  /* of macro fine-tuning for each set; 0: 12 */
-    int trials;                 /* interleaved micro pairs; 0: 7; at least 5 */
-    int batch_size, seq_len;    /* of macro; 0: 4 and 256 */
+    const char *data;        /* folder with train.jsonl; NULL: $HONE_HOME/data/wordnet */
+    int steps;               /* of macro fine-tuning for each set; 0: 12 */
+    int trials;              /* interleaved micro pairs; 0: 7; at least 5 */
+    int batch_size, seq_len; /* of macro; 0: 4 and 256 */
     uint64_t seed;
-    const char *worker;         /* path of the `hone` program that runs one training; required for macro */
-    bool plain;                 /* lines in ASCII alone */
+    const char *worker; /* path of the `hone` program that runs one training; required for macro */
+    bool plain;         /* lines in ASCII alone */
     /* One line of the running report (UTF-8, no newline) as it becomes known; returning false stops and marks the
      * rest as not tested. NULL: none. */
     bool (*on_line)(void *user, const char *line);
@@ -284,14 +297,17 @@ void hone_eval_report_free(hone_eval_report **report);
 typedef struct hone_eval_score {
     bool valid;                   /* false: a kernel was wrong; overall is 0 */
     double micro, macro, overall; /* NaN where not measured */
-    double kernel_speedup;        /* over naive, geometric mean of the six kernels; NaN where not measured */
-    double training_speedup;      /* over naive, geometric mean of the models; NaN where not measured */
-    int models_tested, rows_failed; /* real models fine-tuned with both sets; trainings that failed */
+    double
+        kernel_speedup; /* over naive, geometric mean of the six kernels; NaN where not measured */
+    double training_speedup; /* over naive, geometric mean of the models; NaN where not measured */
+    int models_tested,
+        rows_failed; /* real models fine-tuned with both sets; trainings that failed */
 } hone_eval_score;
 hone_eval_score hone_eval_report_score(const hone_eval_report *report);
 
 /* The report as JSON (docs/evaluation.md gives the schema), written atomically. */
-hone_status hone_eval_report_write_json(const hone_eval_report *report, const char *path, hone_error *err);
+hone_status hone_eval_report_write_json(const hone_eval_report *report, const char *path,
+                                        hone_error *err);
 
 #if defined(__GNUC__)
 #pragma GCC visibility pop

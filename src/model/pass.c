@@ -311,6 +311,12 @@ static void linear_backward(hone_ctx *ctx, const hone_pass *pass, const hone_lin
     pass->model->ops->lora_linear_backward(ctx, &args, saved);
 }
 
+static hone_linear without_gradients(const hone_linear *linear) {
+    hone_linear frozen = *linear;
+    frozen.lora.da = frozen.lora.db = frozen.dweight = frozen.dbias = NULL;
+    return frozen;
+}
+
 /* dx: gradient of the block's output, becomes that of `middle`; dx_copy the same in the compute type. */
 static void mlp_backward(hone_ctx *ctx, const hone_pass *pass, int layer, const block_tape *t,
                          float *dx, void *dx_copy) {
@@ -318,19 +324,20 @@ static void mlp_backward(hone_ctx *ctx, const hone_pass *pass, int layer, const 
     const hone_block *block = &pass->model->blocks[layer];
     dims d = dims_of(ctx, pass);
     hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
-    void *h = t->h, *normed = t->normed2;
+    const hone_linear *down = &block->linear[HONE_LINEAR_DOWN];
+    const hone_saved *saved = &t->linear[HONE_LINEAR_DOWN];
+    void *normed = t->normed2;
     hone_swiglu_args swiglu = {.rows = d.rows,
                                .gate = &block->linear[HONE_LINEAR_GATE],
                                .up = &block->linear[HONE_LINEAR_UP]};
     void *dh = hone_arena_scratch(&ctx->arena, d.rows * d.ffn * d.element);
-    if (!ops->keeps_normed) {
-        h = hone_arena_scratch(&ctx->arena, d.rows * d.ffn * d.element);
-        swiglu.h = h;
-        ops->swiglu_rebuild(ctx, &swiglu, &t->swiglu);
-        swiglu.h = NULL;
+    if (ops->keeps_normed) {
+        linear_backward(ctx, pass, down, t->h, dx_copy, dh, ctx->compute, false, saved);
+    } else { /* what down learns has to wait for h, which comes back over dh */
+        hone_linear frozen = without_gradients(down);
+        linear_backward(ctx, pass, &frozen, NULL, dx_copy, dh, ctx->compute, false, saved);
+        swiglu.h = dh;
     }
-    linear_backward(ctx, pass, &block->linear[HONE_LINEAR_DOWN], h, dx_copy, dh, ctx->compute,
-                    false, &t->linear[HONE_LINEAR_DOWN]);
     float *dy = hone_arena_scratch(&ctx->arena, d.rows * d.hidden * sizeof(float));
     if (!ops->keeps_normed) {
         normed = hone_arena_scratch(&ctx->arena, d.rows * d.hidden * d.element);
@@ -341,6 +348,8 @@ static void mlp_backward(hone_ctx *ctx, const hone_pass *pass, int layer, const 
     swiglu.dh = dh;
     swiglu.dx = dy;
     ops->swiglu_activation_backward(ctx, &swiglu, &t->swiglu);
+    if (!ops->keeps_normed)
+        linear_backward(ctx, pass, down, dh, dx_copy, NULL, ctx->compute, false, saved);
     hone_rms_norm_args norm = norm_args(pass, t->middle, block->mlp_norm, NULL);
     norm.dy = dy;
     norm.dy_dtype = HONE_F32;

@@ -5,9 +5,10 @@
 #include "base/rng.h"
 #include "base/status.h"
 
-/* The filters keep the most likely tokens: the fewest whose probabilities reach top_p, those of at least min_p times
- * the highest, the top_k highest; the three in that order, on the untempered distribution, as mlx-lm has it.
- * Of what is left one is drawn at the temperature. Temperature 0 takes the highest logit, the lowest id among equals. */
+/* The filters keep the most likely tokens: the fewest whose probabilities reach top_p, those of at
+ * least min_p times the highest, the top_k highest; the three in that order, on the untempered
+ * distribution, as mlx-lm has it. Of what is left one is drawn at the temperature. Temperature 0
+ * takes the highest logit, the lowest id among equals. */
 typedef struct hone_sampler {
     double temperature, top_p, min_p;
     int top_k;
