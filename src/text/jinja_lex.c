@@ -1,6 +1,5 @@
 /* text/jinja_lex: see jinja_lex.h. Follows Jinja2's lexer with trim_blocks and lstrip_blocks set.
  */
-#define _GNU_SOURCE 1 /* memmem, memrchr */
 #include "text/jinja_lex.h"
 #include "base/size.h"
 #include "text/jinja_text.h"

@@ -1,5 +1,4 @@
 /* text/jinja_text: see jinja_text.h. */
-#define _GNU_SOURCE 1 /* memmem */
 #include "text/jinja_text.h"
 #include "base/size.h"
 #include "text/unicode.h"

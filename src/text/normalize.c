@@ -1,6 +1,5 @@
 /* text/normalize: the normalizers of tokenizer.json over plain text; no alignment is kept, hone
  * needs none. */
-#define _GNU_SOURCE 1 /* memmem */
 #include "base/size.h"
 #include "text/pipeline.h"
 #include "text/unicode.h"

@@ -1,6 +1,5 @@
 /* text/pretokenize: the pre-tokenizers of tokenizer.json. Each step takes every piece apart; a
  * step that rewrites text (ByteLevel, Metaspace) moves the pieces to another buffer. */
-#define _GNU_SOURCE 1 /* memmem */
 #include "base/size.h"
 #include "text/pipeline.h"
 #include "text/unicode.h"

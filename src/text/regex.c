@@ -9,13 +9,14 @@
 #include <string.h>
 #include <time.h>
 
-#define PATTERN_LIMIT 65536u /* bytes of a pattern */
-#define MATCH_LIMIT 1000000u /* steps of one match attempt */
+#define PATTERN_LIMIT 65536u    /* bytes of a pattern */
+#define MATCH_LIMIT 1000000u    /* steps of one match... */
+#define MATCH_LIMIT_PER_BYTE 8u /* ...and so many more for long texts */
 #define HEAP_LIMIT_KIB 32768u
 #define JIT_STACK_MAX (512u * 1024u)
 #define SECONDS_BASE 0.5       /* processor time one text may take... */
 #define SECONDS_PER_BYTE 10e-6 /* ...about a hundred times what real patterns need */
-#define CLOCK_EVERY 64u        /* matches between looks at the clock */
+#define CLOCK_EVERY 16u        /* matches between looks at the clock */
 
 struct hone_regex {
     pcre2_code *code;
@@ -32,6 +33,7 @@ struct hone_matcher {
     double begin_seconds; /* processor time at the first look at the clock */
     size_t total;         /* bytes of all texts so far */
     unsigned matches;
+    uint32_t limit; /* steps of one match in this text */
 };
 
 typedef struct translation {
@@ -211,7 +213,6 @@ hone_status hone_matcher_new(const hone_regex *regex, hone_matcher **out, hone_e
         hone_matcher_free(&matcher);
         return hone_fail_memory(err, "matcher", 0);
     }
-    pcre2_set_match_limit(matcher->context, MATCH_LIMIT);
     pcre2_set_heap_limit(matcher->context, HEAP_LIMIT_KIB);
     size_t jit_bytes = 0;
     if (pcre2_pattern_info(regex->code, PCRE2_INFO_JITSIZE, &jit_bytes) == 0 && jit_bytes > 0) {
@@ -248,6 +249,8 @@ void hone_matcher_start(hone_matcher *matcher, const char *text, size_t size) {
     matcher->at = 0;
     matcher->last_end = SIZE_MAX;
     matcher->total += size;
+    matcher->limit = MATCH_LIMIT + (uint32_t)HONE_MIN(size, (size_t)1 << 28) * MATCH_LIMIT_PER_BYTE;
+    pcre2_set_match_limit(matcher->context, matcher->limit);
 }
 
 static hone_status check_time(hone_matcher *matcher, hone_error *err) {
@@ -272,7 +275,7 @@ hone_status hone_matcher_next(hone_matcher *matcher, bool *found, size_t *begin,
         if (rc < 0) {
             return hone_fail(err, HONE_ERR_LIMIT,
                              "a split pattern needs more than %u steps at byte %zu of the text",
-                             MATCH_LIMIT, matcher->at);
+                             matcher->limit, matcher->at);
         }
         HONE_TRY(check_time(matcher, err));
         const PCRE2_SIZE *where = pcre2_get_ovector_pointer(matcher->data);
