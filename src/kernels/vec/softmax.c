@@ -4,9 +4,8 @@
 
 /* Zeroes elements [begin, end). */
 VEC_INLINE void zero_from(void *p, hone_dtype dtype, size_t begin, size_t end) {
-    if (begin < end)
-        memset(vec_at_mut(p, dtype, begin), 0,
-               (size_t)((char *)vec_at_mut(p, dtype, end) - (char *)vec_at_mut(p, dtype, begin)));
+    for (; begin + VEC_WIDTH <= end; begin += VEC_WIDTH) vec_store_as(p, dtype, begin, vec_zero());
+    if (begin < end) vec_store_as_n(p, dtype, begin, vec_zero(), end - begin);
 }
 
 /* The largest of n scores; scaling keeps their order. */

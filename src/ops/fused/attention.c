@@ -14,6 +14,7 @@ enum { LSE };
 #define KV_TILE HONE_ATTENTION_KV_TILE
 #define LD HONE_ATTENTION_LD
 #define Q_TILE 64
+#define ROW_GRAIN 16
 
 hone_attention_panels hone_attention_take_panels(hone_ctx *ctx, const hone_attention_args *args,
                                                  bool by_rows) {
@@ -30,25 +31,17 @@ hone_attention_panels hone_attention_take_panels(hone_ctx *ctx, const hone_atten
 }
 
 void hone_attention_rotate(const hone_ctx *ctx, const hone_attention_args *args, size_t first_row,
-                           size_t rows, void *x, size_t stride, hone_dtype dtype, bool inverse) {
+                           hone_rope part) {
     if (!args->cos) return;
-    hone_rope a = {
-        .rows = rows,
-        .heads = 1,
-        .head_dim = args->head_dim,
-        .rope_dim = args->rope_dim,
-        .x = x,
-        .y = x,
-        .x_stride = stride,
-        .y_stride = stride,
-        .dtype = dtype,
-        .positions = args->positions + first_row,
-        .cos = args->cos,
-        .sin = args->sin,
-        .interleaved = args->interleaved,
-        .inverse = inverse,
-    };
-    ctx->kernels->rope(&a);
+    part.head_dim = args->head_dim;
+    part.rope_dim = args->rope_dim;
+    part.y = (void *)(uintptr_t)part.x;
+    part.y_stride = part.x_stride;
+    part.positions = args->positions + first_row;
+    part.cos = args->cos;
+    part.sin = args->sin;
+    part.interleaved = args->interleaved;
+    ctx->kernels->rope(&part);
 }
 
 void hone_attention_pack(hone_ctx *ctx, const hone_attention_args *args, void *x, bool rotate,
@@ -67,8 +60,12 @@ void hone_attention_pack(hone_ctx *ctx, const hone_attention_args *args, void *x
                 void *tile = hone_element(
                     x, ctx->compute, (segment->kv_begin + row) * stride + head * args->head_dim);
                 if (rotate) {
-                    hone_attention_rotate(ctx, args, segment->kv_begin + row, rows, tile, stride,
-                                          ctx->compute, false);
+                    hone_rope part = {.rows = rows,
+                                      .heads = 1,
+                                      .x = tile,
+                                      .x_stride = stride,
+                                      .dtype = ctx->compute};
+                    hone_attention_rotate(ctx, args, segment->kv_begin + row, part);
                 }
                 hone_matrix w = hone_matrix_dense(tile, ctx->compute, rows, args->head_dim);
                 w.row_bytes = stride * hone_element_bytes(ctx->compute);
@@ -186,23 +183,12 @@ static void finish_tile(const hone_ctx *ctx, const hone_attention_args *args,
     }
 }
 
-static void rotate_tile(const hone_ctx *ctx, const hone_attention_args *args,
-                        const forward_tile *tile) {
-    size_t row = tile->segment->q_begin + tile->q, runs = tile->across ? tile->rows : 1;
-    for (size_t r = 0; r < runs; r++) {
-        hone_attention_rotate(ctx, args, row, tile->across ? 1 : tile->rows,
-                              hone_element(args->q, ctx->compute, tile->offset + r * tile->stride),
-                              tile->stride, ctx->compute, false);
-    }
-}
-
 static void forward_one(const hone_ctx *ctx, const hone_attention_args *args,
                         const forward_tile *tile, const hone_attention_panels *panels,
                         forward_scratch *scratch, float *lse) {
     size_t kv_head = tile->head / (args->heads / args->kv_heads);
     size_t keys = hone_segment_keys(tile->segment);
     size_t visible = tile_visible(tile, tile->rows - 1);
-    rotate_tile(ctx, args, tile);
     for (size_t r = 0; r < tile->rows; r++) {
         scratch->m[r] = -INFINITY;
         scratch->l[r] = 0;
@@ -231,6 +217,23 @@ static void forward_one(const hone_ctx *ctx, const hone_attention_args *args,
                         n, depth, kv == 0, scratch);
     }
     finish_tile(ctx, args, tile, scratch, lse);
+}
+
+/* q in place, whole rows, split over the team. */
+static void rotate_queries(const hone_ctx *ctx, const hone_attention_args *args) {
+    size_t width = args->heads * args->head_dim, begin, end;
+    hone_split(ctx->team, args->q_rows, ROW_GRAIN, &begin, &end);
+    for (size_t s = 0; s < args->segment_count; s++) {
+        size_t from = HONE_MAX(begin, args->segments[s].q_begin),
+               to = HONE_MIN(end, args->segments[s].q_end);
+        if (from >= to) continue;
+        hone_rope part = {.rows = to - from,
+                          .heads = args->heads,
+                          .x = hone_element(args->q, ctx->compute, from * width),
+                          .x_stride = width,
+                          .dtype = ctx->compute};
+        hone_attention_rotate(ctx, args, from, part);
+    }
 }
 
 typedef void forward_tile_fn(const forward_tile *tile, size_t before, void *argument);
@@ -288,6 +291,7 @@ void hone_fused_attention_with_rope_forward(hone_ctx *ctx, const hone_attention_
     if (ctx->compute != HONE_F32)
         scratch.p = hone_ctx_scratch_each(ctx, Q_TILE * LD * sizeof(hone_bf16));
     if (!hone_ctx_planning(ctx)) {
+        rotate_queries(ctx, args);
         hone_attention_pack(ctx, args, args->k, true, &panels[0], 1);
         hone_attention_pack(ctx, args, (void *)(uintptr_t)args->v, false, &panels[1], 1);
         hone_segments_zero_gaps(ctx, args, false, args->o,

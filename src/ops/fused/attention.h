@@ -41,8 +41,9 @@ static inline char *hone_attention_panel(const hone_attention_panels *panels, si
 void hone_attention_pack(hone_ctx *ctx, const hone_attention_args *args, void *x, bool rotate,
                          const hone_attention_panels *panels, size_t panel_count);
 
-/* Rotates `rows` rows of one head, in place. */
+/* Rotates, in place, `part`'s rows, heads and x (x_stride, dtype, inverse), whose first row is `first_row`; the rest of
+ * `part` is filled in. Nothing where there is no rotary embedding. */
 void hone_attention_rotate(const hone_ctx *ctx, const hone_attention_args *args, size_t first_row,
-                           size_t rows, void *x, size_t stride, hone_dtype dtype, bool inverse);
+                           hone_rope part);
 
 #endif

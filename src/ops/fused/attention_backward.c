@@ -224,8 +224,13 @@ static void finish_tile(const backward_job *job, const backward_tile *tile) {
     size_t stride = args->heads * args->head_dim, dim = args->head_dim;
     for (size_t h = 0; h < tile->heads; h++) {
         float *dq = job->dq + h * tile->rows * dim;
-        hone_attention_rotate(ctx, args, tile->item->segment->q_begin + tile->q, tile->rows, dq,
-                              dim, HONE_F32, true);
+        hone_rope part = {.rows = tile->rows,
+                          .heads = 1,
+                          .x = dq,
+                          .x_stride = dim,
+                          .dtype = HONE_F32,
+                          .inverse = true};
+        hone_attention_rotate(ctx, args, tile->item->segment->q_begin + tile->q, part);
         for (size_t r = 0; r < tile->rows; r++) {
             void *to = hone_element(args->dq, ctx->compute, tile->offset + h * dim + r * stride);
             ctx->kernels->scale(dim, 1.0f, dq + r * dim, HONE_F32, to, ctx->compute, false);
@@ -296,7 +301,9 @@ static void write_rows(backward_job *job, const chunk_list *chunks, const float 
     for (size_t c = 0; c < chunks->count; c++)
         add_partial(job, &chunks->items[c], partial, row, rows, sum);
     ctx->kernels->transpose(dim, rows, sum, SUM_ROWS, turned, dim, HONE_F32);
-    if (rotate) hone_attention_rotate(ctx, args, first, rows, turned, dim, HONE_F32, true);
+    hone_rope part = {
+        .rows = rows, .heads = 1, .x = turned, .x_stride = dim, .dtype = HONE_F32, .inverse = true};
+    if (rotate) hone_attention_rotate(ctx, args, first, part);
     for (size_t r = 0; r < rows; r++) {
         void *to = hone_element(out, ctx->compute, (first + r) * stride + item->kv_head * dim);
         ctx->kernels->scale(dim, 1.0f, turned + r * dim, HONE_F32, to, ctx->compute, false);
