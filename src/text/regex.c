@@ -49,7 +49,7 @@ static hone_status unsupported(const translation *t, const char *what, hone_erro
                      t->pattern, t->at, what);
 }
 
-/* Shorthands: Oniguruma's \s is White_Space, its \h a hexadecimal digit. */
+/* Shorthands: Oniguruma's \s is White_Space, its \h a hexadecimal digit, its \w takes any number. */
 static hone_status translate_escape(translation *t, hone_error *err) {
     static const struct {
         char letter;
@@ -59,8 +59,8 @@ static hone_status translate_escape(translation *t, hone_error *err) {
         {'S', "\\P{wspace}", "\\P{wspace}"},
         {'d', "\\p{Nd}", "\\p{Nd}"},
         {'D', "\\P{Nd}", "\\P{Nd}"},
-        {'w', "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]", "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"},
-        {'W', "[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]", NULL},
+        {'w', "[\\p{Alphabetic}\\p{M}\\p{N}\\p{Pc}]", "\\p{Alphabetic}\\p{M}\\p{N}\\p{Pc}"},
+        {'W', "[^\\p{Alphabetic}\\p{M}\\p{N}\\p{Pc}]", NULL},
         {'h', "[0-9a-fA-F]", "0-9a-fA-F"},
         {'H', "[^0-9a-fA-F]", NULL},
     };
