@@ -63,8 +63,7 @@ static hone_status keep_start(hone_case_tensor *t, hone_error *err) {
 
 bool hone_case_has(const hone_case *kind, const hone_op_set *set, hone_case_pass pass) {
     if (pass != HONE_CASE_REBUILD) return kind->pass[pass] != NULL;
-    if (kind == &hone_case_rms_norm) return set->rms_norm_rebuild != NULL;
-    return kind == &hone_case_swiglu_activation && set->swiglu_rebuild != NULL;
+    return kind == &hone_case_rms_norm && set->rms_norm_rebuild != NULL;
 }
 
 hone_status hone_case_open(const hone_case *kind, const hone_case_shape *shape,

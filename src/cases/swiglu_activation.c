@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-enum { GATE, UP = GATE + LINEAR_SLOTS, X = UP + LINEAR_SLOTS, H, DH, DX, H_BACK, AGAIN };
+enum { GATE, UP = GATE + LINEAR_SLOTS, X = UP + LINEAR_SLOTS, H, DH, DX, H_BACK };
 
 static const hone_case_shape shapes[] = {
     {.batch = 1, .seq = 1, .hidden = 1, .ffn = 1, .rank = 1, .trained = true},
@@ -48,10 +48,6 @@ static void declare(hone_case_run *run) {
         hone_case_declare(run, H_BACK, "h from backward", HONE_CASE_OUTPUT, HONE_CASE_BACKWARD,
                           s->compute, rows, s->ffn, 0);
     }
-    if (hone_case_has(run->kind, run->set, HONE_CASE_REBUILD)) {
-        hone_case_declare(run, AGAIN, "h again", HONE_CASE_OUTPUT, HONE_CASE_REBUILD, s->compute,
-                          rows, s->ffn, 0);
-    }
 }
 
 static hone_status bind(hone_case_run *run, hone_rng *rng, hone_error *err) {
@@ -77,11 +73,6 @@ static void forward(const hone_case_run *run, hone_ctx *ctx, hone_saved *saved) 
     run->set->swiglu_activation_forward(ctx, &args, saved);
 }
 
-static void rebuild(const hone_case_run *run, hone_ctx *ctx, hone_saved *saved) {
-    hone_swiglu_args args = arguments(run, AGAIN);
-    run->set->swiglu_rebuild(ctx, &args, saved);
-}
-
 static void backward(const hone_case_run *run, hone_ctx *ctx, hone_saved *saved) {
     hone_swiglu_args args = arguments(run, H_BACK);
     run->set->swiglu_activation_backward(ctx, &args, saved);
@@ -95,7 +86,6 @@ static bool oracle(hone_case_run *run) {
                               of_up = hone_case_ref_gradients(run, UP);
     if (!hone_ref_swiglu_forward(&gate, &up, rows, t[X].values, t[H].want)) return false;
     if (t[H_BACK].name) memcpy(t[H_BACK].want, t[H].want, bytes);
-    if (t[AGAIN].name) memcpy(t[AGAIN].want, t[H].want, bytes);
     return hone_ref_swiglu_backward(&gate, &up, rows, t[X].values, t[DH].values, t[DX].want,
                                     &of_gate, &of_up);
 }
@@ -104,7 +94,7 @@ static hone_case_bounds bounds(const hone_case_run *run, size_t tensor) {
     /* Gradients of gate and up are of the size of up and of silu(gate): x. */
     double x = run->shape.magnitude, floor = hone_case_linear_size(run, GATE, tensor, x, x / 2);
     if (tensor >= UP) floor = hone_case_linear_size(run, UP, tensor, x, x / 2);
-    if (tensor == H || tensor == H_BACK || tensor == AGAIN) floor = x * x / 2;
+    if (tensor == H || tensor == H_BACK) floor = x * x / 2;
     if (tensor == DX) floor = x / 2 * sqrt((double)run->shape.ffn / (double)run->shape.hidden);
     if (run->shape.compute == HONE_F32) {
         return (hone_case_bounds){1e-5, 3e-6, 2e-6,
@@ -138,7 +128,7 @@ const hone_case hone_case_swiglu_activation = {
     .shape_count = sizeof shapes / sizeof *shapes,
     .declare = declare,
     .bind = bind,
-    .pass = {forward, backward, rebuild},
+    .pass = {forward, backward},
     .oracle = oracle,
     .bounds = bounds,
     .work = work,

@@ -110,7 +110,7 @@ typedef struct hone_swiglu_args {
     const void *x;                /* [rows, hidden], compute type */
     void *h; /* [rows, ffn], compute type. Backward: where h is to be rebuilt, NULL if not wanted */
     /* backward only */
-    const void *dh; /* [rows, ffn], compute type; NOT preserved */
+    const void *dh; /* [rows, ffn], compute type; NOT preserved; h may be dh */
     float *dx;      /* [rows, hidden]; NULL if not wanted */
     bool accumulate;
 } hone_swiglu_args;
@@ -216,10 +216,10 @@ typedef struct hone_op_set {
 
     /* Composites; where NULL the model composes the plain ops. */
     void (*linear_cross_entropy)(hone_ctx *ctx, const hone_linear_cross_entropy_args *args);
-    /* Write y, h again from what forward saved; both needed unless keeps_normed. */
+    /* Writes y again from what forward saved; needed unless keeps_normed (then swiglu's backward
+     * gives h back, over dh where args.h is dh). */
     void (*rms_norm_rebuild)(hone_ctx *ctx, const hone_rms_norm_args *args,
                              const hone_saved *saved);
-    void (*swiglu_rebuild)(hone_ctx *ctx, const hone_swiglu_args *args, const hone_saved *saved);
 } hone_op_set;
 
 /* `saved` may be NULL in a forward call whose backward will not run (generation, evaluation): nothing is kept then. */

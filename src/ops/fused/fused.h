@@ -31,8 +31,6 @@ void hone_fused_attention_with_rope_backward(hone_ctx *ctx, const hone_attention
 
 void hone_fused_rms_norm_rebuild(hone_ctx *ctx, const hone_rms_norm_args *args,
                                  const hone_saved *saved);
-void hone_fused_swiglu_rebuild(hone_ctx *ctx, const hone_swiglu_args *args,
-                               const hone_saved *saved);
 void hone_fused_linear_cross_entropy(hone_ctx *ctx, const hone_linear_cross_entropy_args *args);
 
 #endif

@@ -17,5 +17,4 @@ const hone_op_set hone_ops_fused = {
     .attention_with_rope_backward = hone_fused_attention_with_rope_backward,
     .linear_cross_entropy = hone_fused_linear_cross_entropy,
     .rms_norm_rebuild = hone_fused_rms_norm_rebuild,
-    .swiglu_rebuild = hone_fused_swiglu_rebuild,
 };

@@ -54,11 +54,6 @@ void hone_fused_swiglu_activation_forward(hone_ctx *ctx, const hone_swiglu_args 
     hone_arena_release_scratch(&ctx->arena, mark);
 }
 
-void hone_fused_swiglu_rebuild(hone_ctx *ctx, const hone_swiglu_args *args,
-                               const hone_saved *saved) {
-    activate(ctx, args, saved->slot[GATE], saved->slot[UP]);
-}
-
 /* One of the two linears, backward; the first writes dx, the second adds to it. */
 static void pull_back(hone_ctx *ctx, const hone_swiglu_args *args, const hone_linear *linear,
                       const void *dy, void *xa, bool accumulate) {
