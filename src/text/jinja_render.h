@@ -100,7 +100,6 @@ hone_status hone_loop_run(hone_render *r, const hone_node *node, hone_scope *sco
 
 /* Matches arguments with parameter names ("a", "b", ..., NULL); values not given stay ABSENT.
  * `required` come first. */
-#define HONE_MAX_PARAMETERS 6
 hone_status hone_jinja_bind(hone_render *r, const char *what, const hone_args *args,
                             const char *const *names, size_t required, hone_value *values);
 
