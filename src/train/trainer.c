@@ -163,14 +163,15 @@ static hone_status make_ready(hone_trainer *t, const hone_batch *batches, size_t
     size_t longest = 0;
     *rows = *labels = 0;
     for (size_t i = 0; i < count; i++) {
-        HONE_TRY(hone_trainer_reserve(t, hone_trainer_plan(t, &batches[i]), err));
         for (size_t s = 0; s < batches[i].segment_count; s++)
             longest =
                 HONE_MAX(longest, batches[i].segments[s].q_end - batches[i].segments[s].q_begin);
         *rows += batches[i].rows;
         *labels += batches[i].label_count;
     }
-    HONE_TRY(hone_model_need_positions(t->model, longest, err));
+    HONE_TRY(hone_model_need_positions(t->model, longest, err)); /* a plan looks at the tables */
+    for (size_t i = 0; i < count; i++)
+        HONE_TRY(hone_trainer_reserve(t, hone_trainer_plan(t, &batches[i]), err));
     return reserve_losses(t, *rows, err);
 }
 

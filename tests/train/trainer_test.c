@@ -178,6 +178,28 @@ static void a_padded_batch_equals_its_rows_alone(void **state) {
     hone_batch_close(&padded);
 }
 
+/* From the very first step on, before anything else has asked for positions. */
+static void both_sets_of_operations_make_the_same_step(void **state) {
+    (void)state;
+    hone_error err;
+    hone_step_result results[2];
+    hone_train_options o = lora_options();
+    hone_batch batch = make_batch(0, DOCUMENTS, false);
+    for (int i = 0; i < 2; i++) {
+        hone_trainer t;
+        hone_model *model;
+        const hone_model_options options = {.compute = HONE_COMPUTE_F32,
+                                            .ops = i ? "naive" : "fused"};
+        assert_ok(hone_model_open(TINY, &options, &model, &err), err);
+        assert_ok(hone_trainer_open(&t, model, &o, &err), err);
+        results[i] = step(&t, &batch, 1);
+        close_trainer(&t, &model);
+    }
+    assert_true(fabs(results[0].loss - results[1].loss) <= 1e-5 * results[0].loss);
+    assert_true(fabs(results[0].grad_norm - results[1].grad_norm) <= 1e-4 * results[0].grad_norm);
+    hone_batch_close(&batch);
+}
+
 static void accumulated_batches_equal_one_batch(void **state) {
     (void)state;
     hone_model *models[2];
@@ -376,6 +398,7 @@ int main(void) {
         cmocka_unit_test(adamw_is_pytorchs),
         cmocka_unit_test(adamw_of_one_weight_by_hand),
         cmocka_unit_test(a_padded_batch_equals_its_rows_alone),
+        cmocka_unit_test(both_sets_of_operations_make_the_same_step),
         cmocka_unit_test(accumulated_batches_equal_one_batch),
         cmocka_unit_test(threads_do_not_change_a_bit),
         cmocka_unit_test(nothing_but_the_chosen_weights_changes),
