@@ -6,7 +6,8 @@
 #include "text/chat.h"
 #include "text/jinja_ast.h"
 
-/* The limits of one rendering. A chat of 10,000 messages needs about a tenth of them. */
+/* The limits of one rendering. A chat of 10,000 messages of 512 bytes takes 500,000 to 700,000
+ * steps. */
 #define HONE_RENDER_STEPS 5000000u            /* nodes evaluated, bulk work counted too */
 #define HONE_RENDER_MEMORY ((size_t)64 << 20) /* bytes of values */
 #define HONE_RENDER_OUTPUT ((size_t)32 << 20) /* bytes of text */

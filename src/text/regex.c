@@ -49,7 +49,8 @@ static hone_status unsupported(const translation *t, const char *what, hone_erro
                      t->pattern, t->at, what);
 }
 
-/* Shorthands: Oniguruma's \s is White_Space, its \h a hexadecimal digit, its \w takes any number. */
+/* Shorthands: Oniguruma's \s is White_Space, its \h a hexadecimal digit, its \w takes any number.
+ */
 static hone_status translate_escape(translation *t, hone_error *err) {
     static const struct {
         char letter;
