@@ -1,5 +1,5 @@
-/* tests of text/regex: patterns written for Oniguruma find what Oniguruma finds. The matches are those of
- * the tokenizers library (pre-tokenizer Split, which uses it), empty ones left out. */
+/* tests of text/regex: patterns written for Oniguruma find what Oniguruma finds. The matches are
+ * those of the tokenizers library (pre-tokenizer Split, which uses it), empty ones left out. */
 #include "support.h"
 
 #include "base/status.h"
