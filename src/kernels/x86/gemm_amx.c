@@ -26,22 +26,23 @@ enum {
 };
 
 typedef enum store_kind {
-    PLAIN,
+    PLAIN, /* whole rows of bfloat16, nothing to add */
     GENERAL
-} store_kind; /* PLAIN: whole rows of bfloat16, nothing to add */
+} store_kind;
 
-/* C's part of one block, whose sums are final and wait to be stored. */
+/* C's part of one block, whose sums are final and wait to be stored, row after row. */
 typedef struct finished {
-    const hone_gemm *g;
-    const float *sums;
-    size_t row, col;
-    size_t next, rows;     /* the first row not stored yet, and their end */
-    __mmask16 left, right; /* valid columns */
+    const float *sums; /* [rows, 32] */
+    char *c;           /* where the next row goes, `stride` bytes apart */
+    size_t stride, rows;
+    const float *bias; /* of the block's columns, or NULL */
+    __mmask32 valid;   /* columns */
+    hone_dtype c_dtype;
     store_kind kind;
 } finished;
 
-/* Rows that the strip below will want, on their way into the second-level cache a few lines a step: unasked,
- * they would be waited for. */
+/* Rows that the strip below will want, on their way into the second-level cache a few lines a step:
+ * unasked, they would be waited for. */
 typedef struct lookout {
     const char *row, *next, *end; /* of the row that is being asked for */
     size_t stride, bytes, rows;   /* of a row; rows left */
@@ -74,36 +75,33 @@ static void configure(void) {
     _tile_loadconfig(&config);
 }
 
-static inline __m512 add_bias(const hone_gemm *g, __m512 sum, __mmask16 valid, size_t col) {
-    if (g->bias == NULL) return sum;
-    return _mm512_add_ps(sum, _mm512_maskz_loadu_ps(valid, g->bias + col));
-}
-
-static inline void store_row(store_kind kind, const finished *f, size_t r) {
-    const hone_gemm *g = f->g;
-    const float *sums = f->sums + r / 16 * (2 * TILE) + r % 16 * 16;
-    size_t at = (f->row + r) * g->ldc + f->col;
-    __m512 left = _mm512_load_ps(sums), right = _mm512_load_ps(sums + TILE);
+static inline void store_row(store_kind kind, const finished *f) {
+    __m512 left = _mm512_load_ps(f->sums), right = _mm512_load_ps(f->sums + 16);
     if (kind == PLAIN) {
-        _mm512_storeu_si512((hone_bf16 *)g->c + at, (__m512i)_mm512_cvtne2ps_pbh(right, left));
+        _mm512_storeu_si512(f->c, (__m512i)_mm512_cvtne2ps_pbh(right, left));
         return;
     }
-    left = add_bias(g, left, f->left, f->col);
-    right = add_bias(g, right, f->right, f->col + 16);
-    if (g->c_dtype == HONE_F32) {
-        _mm512_mask_storeu_ps((float *)g->c + at, f->left, left);
-        _mm512_mask_storeu_ps((float *)g->c + at + 16, f->right, right);
+    __mmask16 first = (__mmask16)f->valid, second = (__mmask16)(f->valid >> 16);
+    if (f->bias != NULL) {
+        left = _mm512_add_ps(left, _mm512_maskz_loadu_ps(first, f->bias));
+        right = _mm512_add_ps(right, _mm512_maskz_loadu_ps(second, f->bias + 16));
+    }
+    if (f->c_dtype == HONE_F32) {
+        _mm512_mask_storeu_ps(f->c, first, left);
+        _mm512_mask_storeu_ps((float *)(void *)f->c + 16, second, right);
     } else {
-        __mmask32 valid = f->left | (__mmask32)f->right << 16;
-        _mm512_mask_storeu_epi16((hone_bf16 *)g->c + at, valid,
-                                 (__m512i)_mm512_cvtne2ps_pbh(right, left));
+        _mm512_mask_storeu_epi16(f->c, f->valid, (__m512i)_mm512_cvtne2ps_pbh(right, left));
     }
 }
 
 static inline __attribute__((always_inline)) void store_rows(store_kind kind, finished *f,
                                                              size_t count) {
-    for (size_t end = HONE_MIN(f->next + count, f->rows); f->next < end; f->next++)
-        store_row(kind, f, f->next);
+    for (size_t i = HONE_MIN(count, f->rows); i > 0; i--) {
+        store_row(kind, f);
+        f->sums += SIDE;
+        f->c += f->stride;
+        f->rows--;
+    }
 }
 
 static void store_rest(finished *f) {
@@ -146,22 +144,19 @@ static inline __attribute__((always_inline)) void multiply(bool lower, bool righ
     const char *a = r->a.data, *b = r->b;
     const size_t stride = r->a.stride, panel = r->panel;
     finished f = *previous;
-    lookout l[2] = {ahead[0], ahead[1]};
     for (size_t s = r->steps; s > 0; s--, a += ROW_BYTES, b += TILE * sizeof(float)) {
         step(lower, right, a, stride, b, panel);
         store_rows(kind, &f, 4);
-        look_ahead(&l[0]);
-        look_ahead(&l[1]);
+        if (ahead[0].rows > 0) look_ahead(&ahead[0]);
+        if (ahead[1].rows > 0) look_ahead(&ahead[1]);
     }
-    previous->next = f.next;
-    ahead[0] = l[0];
-    ahead[1] = l[1];
+    *previous = f;
 }
 
 static void multiply_any(bool lower, bool right, const run *r, finished *previous,
                          lookout ahead[2]) {
     if (lower && right) {
-        if (previous->next == previous->rows || previous->kind == PLAIN)
+        if (previous->rows == 0 || previous->kind == PLAIN)
             multiply(true, true, PLAIN, r, previous, ahead);
         else
             multiply(true, true, GENERAL, r, previous, ahead);
@@ -195,6 +190,15 @@ static void store_sums(bool lower, bool right, float *sums) {
     if (right) _tile_stored(1, sums + TILE, ROW_BYTES);
     if (lower) _tile_stored(2, sums + 2 * TILE, ROW_BYTES);
     if (lower && right) _tile_stored(3, sums + 3 * TILE, ROW_BYTES);
+}
+
+/* As rows of 32. */
+static void store_final(bool lower, bool right, float *sums) {
+    const size_t stride = SIDE * sizeof *sums;
+    _tile_stored(0, sums, stride);
+    if (right) _tile_stored(1, sums + 16, stride);
+    if (lower) _tile_stored(2, sums + 16 * SIDE, stride);
+    if (lower && right) _tile_stored(3, sums + 16 * SIDE + 16, stride);
 }
 
 /* Depths [begin, begin + count) of A's rows: in place where tiles may read them so, else copied to `copy` and
@@ -286,15 +290,17 @@ static void finish_block(strip *s, bool lower, bool right, size_t c) {
         return;
     }
     store_rest(&s->last);
-    store_sums(lower, right, s->final);
+    store_final(lower, right, s->final);
+    size_t at = s->row * g->ldc + s->col + c;
     bool plain = valid == SIDE && g->c_dtype == HONE_BF16 && g->bias == NULL;
-    s->last = (finished){.g = g,
-                         .sums = s->final,
-                         .row = s->row,
-                         .col = s->col + c,
+    size_t element = g->c_dtype == HONE_BF16 ? sizeof(hone_bf16) : sizeof(float);
+    s->last = (finished){.sums = s->final,
+                         .c = (char *)g->c + at * element,
+                         .stride = g->ldc * element,
                          .rows = s->rows,
-                         .left = (__mmask16)mask,
-                         .right = (__mmask16)(mask >> 16),
+                         .bias = g->bias == NULL ? NULL : g->bias + s->col + c,
+                         .valid = mask,
+                         .c_dtype = g->c_dtype,
                          .kind = plain ? PLAIN : GENERAL};
 }
 
