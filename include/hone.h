@@ -214,8 +214,8 @@ typedef struct hone_train_result {
     size_t peak_rss;
 } hone_train_result;
 
-/* Fine-tunes. The model keeps the adapter (or the trained weights) afterwards. `callbacks` and `result` may be
- * NULL. */
+/* Fine-tunes. The model keeps the adapter (or the trained weights) afterwards; an adapter that it had gives way to
+ * the new one. With iters 0 nothing is trained or written: `test` alone. `callbacks` and `result` may be NULL. */
 hone_status hone_train(hone_model *model, const hone_train_options *options,
                        const hone_train_callbacks *callbacks, hone_train_result *result,
                        hone_error *err);

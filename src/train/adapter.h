@@ -1,8 +1,7 @@
 /* train/adapter: low-rank adapters (Hu et al., "LoRA", 2021) on a model, and their files as mlx-lm has them.
  *
- * In memory A is [rank, in] and B [out, rank], as the operations want them; in the file lora_a is [in, rank]
- * and lora_b
- * [rank, out]. A model has at most one adapter: attaching another takes the place of the first. */
+ * In memory A is [rank, in] and B [out, rank], as the operations want them; in the file lora_a is [in, rank] and
+ * lora_b [rank, out]. A model has at most one adapter: another takes the place of the first. */
 #ifndef HONE_TRAIN_ADAPTER_H
 #define HONE_TRAIN_ADAPTER_H
 

@@ -3,12 +3,10 @@
  * Rows of different lengths are laid one after another, with segments that say where each begins: there is no
  * padding.
  *   HONE_PACKING_NONE     batch_size examples, however long; the last token of each, which predicts nothing, is
- *   left out
- *   HONE_PACKING_ISOLATE  exactly batch_size * seq rows, a segment for each example. The last one is cut to
- *   fit, and comes
- *                         again as the first of the next batch with only the rest of it as labels: each token
- *                           is learnt
- *                         once, and with all that stands before it
+ *                         left out
+ *   HONE_PACKING_ISOLATE  exactly batch_size * seq rows, a segment for each example. The last one is cut to fit,
+ *                         and comes again as the first of the next batch with only the rest of it as labels: each
+ *                         token is learnt once, and with all that stands before it
  *   HONE_PACKING_CONCAT   batch_size segments of exactly seq tokens of one stream; the last of each has no label
  */
 #ifndef HONE_TRAIN_DATA_H

@@ -1,9 +1,8 @@
 /* train/example: see example.h.
  *
- * What the assistant says is found as ranges of bytes of the rendered chat, from the template's {% generation
- * %} marks
- * or by rendering the chat up to and including each of its turns, and then as tokens: the beginning of the text up to
- * a range's edge, tokenized alone, agrees with the whole for as many tokens as lie before the edge.
+ * What the assistant says is found as ranges of bytes of the rendered chat, from the template's "generation" marks or
+ * by rendering the chat up to and including each of its turns, and then as tokens: the beginning of the text up to a
+ * range's edge, tokenized alone, agrees with the whole for as many tokens as lie before the edge.
  */
 #include "train/example.h"
 

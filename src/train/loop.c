@@ -28,9 +28,10 @@ typedef struct run {
     held_out valid, test;
     size_t arena_bytes;
     uint64_t trained_tokens;
-    int saved_iter; /* the last step that is on disk */
-    bool stop;      /* a callback asked for it */
-    double *rates;  /* [rate_count] tokens per second of each step */
+    int saved_iter;   /* the last step that is on disk */
+    bool stop;        /* a callback asked for it */
+    bool data_failed; /* a row could not be made into tokens */
+    double *rates;    /* [rate_count] tokens per second of each step */
     size_t rate_count, rate_capacity;
     double last_loss;
 } run;
@@ -243,7 +244,11 @@ static hone_status step(run *r, hone_error *err) {
     hone_step_result result;
     double start = hone_clock_seconds();
     size_t count = (size_t)r->options.grad_accumulation_steps;
-    for (size_t i = 0; i < count; i++) HONE_TRY(hone_data_next(&r->train, &r->batches[i], err));
+    for (size_t i = 0; i < count; i++) {
+        hone_status status = hone_data_next(&r->train, &r->batches[i], err);
+        r->data_failed = status != HONE_OK;
+        HONE_TRY(status);
+    }
     HONE_TRY(hone_trainer_step(&r->trainer, r->batches, count, &result, err));
     double seconds = hone_clock_seconds() - start;
     HONE_TRY(note_rate(r, (double)result.tokens / seconds, err));
@@ -308,8 +313,7 @@ static hone_status train_and_test(run *r, hone_error *err) {
     tell(r, &start);
     if (o->iters > 0 && !r->stop) {
         hone_status status = steps(r, err);
-        bool worth_saving = status == HONE_OK || status == HONE_ERR_FORMAT;
-        if (worth_saving && r->trainer.steps > 0) {
+        if ((status == HONE_OK || r->data_failed) && r->trainer.steps > 0) {
             hone_status saved = save(r, false, status == HONE_OK ? err : NULL);
             if (status == HONE_OK) status = saved;
         }

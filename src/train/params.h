@@ -1,8 +1,7 @@
 /* train/params: what is trained, as one flat array of float32 cut into named tensors.
  *
- * Weights, gradients and moments are four arrays of one layout; every tensor starts on a 64-byte boundary, and
- * the gaps
- * between them are zero in all four and stay so. One pass over the arrays is one optimizer step. */
+ * Weights, gradients and moments are four arrays of one layout; every tensor starts on a 64-byte boundary, and the
+ * gaps between them are zero in all four and stay so. One pass over the arrays is one optimizer step. */
 #ifndef HONE_TRAIN_PARAMS_H
 #define HONE_TRAIN_PARAMS_H
 
