@@ -140,7 +140,10 @@ VEC_INLINE void gemm(const hone_gemm *g, hone_dtype compute) {
         }
         for (size_t p = 0; p < whole; p += TILE_PANELS)
             compute_tile(g, TILE_ROWS, TILE_PANELS, compute, row, p);
-        for (size_t p = whole; p < panels; p++) compute_tile(g, TILE_ROWS, 1, compute, row, p);
+        if (panels - whole == 2)
+            compute_tile(g, TILE_ROWS, 2 < TILE_PANELS ? 2 : 1, compute, row, whole);
+        else if (panels - whole == 1)
+            compute_tile(g, TILE_ROWS, 1, compute, row, whole);
     }
 }
 

@@ -101,6 +101,18 @@ void hone_gemm_bf16_avx512bf16(const hone_gemm *g) {
             break;
         }
         for (size_t p = 0; p < whole; p += PANELS) compute_tile(g, ROWS, PANELS, row, p);
-        for (size_t p = whole; p < panels; p++) compute_tile(g, ROWS, 1, row, p);
+        switch (panels - whole) {
+        case 3:
+            compute_tile(g, ROWS, 3, row, whole);
+            break;
+        case 2:
+            compute_tile(g, ROWS, 2, row, whole);
+            break;
+        case 1:
+            compute_tile(g, ROWS, 1, row, whole);
+            break;
+        default:
+            break;
+        }
     }
 }
