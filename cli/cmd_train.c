@@ -13,7 +13,7 @@
 static struct {
     char *model, *data, *fine_tune_type, *adapter_path, *keys, *resume, *packing, *compute, *ops,
         *weights, *seed;
-    int train, test, mask_prompt, json, lockstep, no_save;
+    int train, test, mask_prompt, grad_checkpoint, json, lockstep, no_save;
     int num_layers, batch_size, iters, val_batches, max_seq_length, grad_accumulation_steps;
     int steps_per_report, steps_per_eval, save_every, rank, threads;
     double learning_rate, weight_decay, scale;
@@ -58,6 +58,8 @@ static struct poptOption options[] = {
      "KIND"},
     {"mask-prompt", 0, POPT_ARG_NONE, &given.mask_prompt, 0, "learn only what the assistant says",
      NULL},
+    {"grad-checkpoint", 0, POPT_ARG_NONE, &given.grad_checkpoint, 0,
+     "compute activations again in backward instead of keeping them: less memory, more time", NULL},
     {"grad-accumulation-steps", 0, NUMBER, &given.grad_accumulation_steps, 0, "batches in a step",
      "N"},
     {"learning-rate", 0, REAL, &given.learning_rate, 0, "of AdamW", "X"},
@@ -175,6 +177,7 @@ static int read_options(hone_train_options *train, hone_model_options *model, co
     train->resume_adapter_file = given.resume;
     train->packing = (hone_packing)packing;
     train->mask_prompt = given.mask_prompt;
+    train->grad_checkpoint = given.grad_checkpoint;
     train->iters = given.test && !given.train ? 0 : given.iters;
     train->batch_size = given.batch_size;
     train->max_seq_length = given.max_seq_length;

@@ -163,6 +163,8 @@ typedef struct hone_train_options {
         *resume_adapter_file; /* start from this adapters.safetensors; NULL: a fresh adapter */
     hone_packing packing;
     bool mask_prompt; /* train on assistant turns (or completions) only */
+    /* Keep only the blocks' inputs and run each block again in backward: less memory, more time. */
+    bool grad_checkpoint;
     int iters, batch_size, max_seq_length, grad_accumulation_steps;
     int steps_per_eval, val_batches, save_every; /* 0: never; val_batches -1: all */
     double learning_rate, beta1, beta2, eps, weight_decay;

@@ -95,6 +95,7 @@ hone_status hone_trainer_open(hone_trainer *trainer, hone_model *model,
     HONE_TRY_GOTO(status, failed, hone_trainer_check(options, err));
     HONE_TRY_GOTO(status, failed,
                   hone_pass_open(&trainer->pass, model, model->options.threads, err));
+    trainer->pass.checkpoint = options->grad_checkpoint;
     if (options->iters == 0) return HONE_OK;
     if (options->fine_tune_type == HONE_FINE_TUNE_FULL)
         HONE_TRY_GOTO(status, failed, put_full(trainer, err));

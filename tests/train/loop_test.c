@@ -253,6 +253,22 @@ static void testing_alone_trains_nothing(void **state) {
     remove_folder(&f);
 }
 
+static void checkpointing_learns_the_same_in_less_memory(void **state) {
+    (void)state;
+    hone_error err;
+    journal plain = {.count = 0}, checkpointed = {.count = 0};
+    folder f;
+    make_folder(&f);
+    write_data(&f);
+    hone_train_options o = options_for(&f);
+    assert_ok(run(TINY, &o, &plain, NULL, &err), err);
+    o.grad_checkpoint = true;
+    assert_ok(run(TINY, &o, &checkpointed, NULL, &err), err);
+    assert_memory_equal(plain.losses, checkpointed.losses, sizeof plain.losses);
+    assert_true(checkpointed.start.arena_bytes < plain.start.arena_bytes);
+    remove_folder(&f);
+}
+
 static void options_that_make_no_sense_are_refused(void **state) {
     (void)state;
     folder f;
@@ -355,6 +371,7 @@ int main(void) {
         cmocka_unit_test(stopping_saves_and_says_so),
         cmocka_unit_test(an_adapter_goes_on_where_it_was),
         cmocka_unit_test(testing_alone_trains_nothing),
+        cmocka_unit_test(checkpointing_learns_the_same_in_less_memory),
         cmocka_unit_test(options_that_make_no_sense_are_refused),
         cmocka_unit_test(faults_of_data_and_folders_are_errors),
         cmocka_unit_test(a_fully_tuned_folder_is_a_model),
