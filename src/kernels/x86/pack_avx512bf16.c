@@ -15,6 +15,7 @@ enum {
     BLOCK = 32,       /* elements of a quantized block */
     STEP = 32,        /* depths or columns at a time */
     DEPTHS = 8,       /* rows of w at a time where they are depths */
+    AHEAD = 4,        /* rows between what is unpacked and what is fetched */
     PANEL_STEP = 1024 /* bytes of a panel for one step of depth */
 };
 
@@ -166,6 +167,11 @@ INLINE void unpack_bytes(const constants *c, const uint8_t *p, size_t stride, __
     }
 }
 
+/* Asks for a line of each of the next panel's 16 rows. (Past the last panel it asks in vain.) */
+INLINE void fetch_rows(const uint8_t *p, size_t stride) {
+    for (size_t r = 0; r < HONE_PANEL; r++, p += stride) _mm_prefetch((const char *)p, _MM_HINT_T0);
+}
+
 INLINE void pack_rows_quantized(hone_dtype dtype, const hone_matrix *w, size_t n0, size_t panels,
                                 size_t k0, size_t k, char *dst) {
     const constants c = make_constants();
@@ -178,6 +184,8 @@ INLINE void pack_rows_quantized(hone_dtype dtype, const hone_matrix *w, size_t n
             __m512 d, m;
             load_scales(dtype, w, row, block, HONE_PANEL, true, &d, &m);
             const uint8_t *codes = data + block * bytes + head;
+            if (block * bytes % 64 < bytes)
+                fetch_rows(codes + HONE_PANEL * w->row_bytes, w->row_bytes);
             if (dtype == HONE_Q8_0)
                 unpack_bytes(&c, codes, w->row_bytes, d, m, dst);
             else
@@ -356,8 +364,14 @@ INLINE void pack_columns_quantized(hone_dtype dtype, const hone_matrix *w, size_
                 _mm512_storeu_ps(d + 16 * r, ds);
                 _mm512_storeu_ps(m + 16 * r, ms);
             }
+            const uint8_t *first = data + (n0 / BLOCK + block) * bytes;
+            for (size_t i = 0; i < count * bytes; i += 64) {
+                const char *later = (const char *)first + AHEAD * w->row_bytes + i;
+                _mm_prefetch(later, _MM_HINT_T0);
+                _mm_prefetch(later + w->row_bytes, _MM_HINT_T0);
+            }
             for (size_t i = 0; i < count; i++, to += 2 * panel) {
-                const uint8_t *even = data + (n0 / BLOCK + block + i) * bytes;
+                const uint8_t *even = first + i * bytes;
                 row_pair rows = {even, even + w->row_bytes};
                 __m512i out[2];
                 if (dtype == HONE_Q8_0)
