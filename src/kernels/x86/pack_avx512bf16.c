@@ -63,6 +63,11 @@ INLINE void load_quads(const uint8_t *p, size_t stride, __m512i x[4]) {
     transpose_quads(x);
 }
 
+/* Asks for a line of each of the next panel's 16 rows. (Past the last panel it asks in vain.) */
+INLINE void fetch_rows(const uint8_t *p, size_t stride) {
+    for (size_t r = 0; r < HONE_PANEL; r++, p += stride) _mm_prefetch((const char *)p, _MM_HINT_T0);
+}
+
 /* ---- scales: value = d * code + m ---------------------------------------------------------------- */
 
 INLINE __m512 halves_to_f32(__m512i words) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(words)); }
@@ -167,11 +172,6 @@ INLINE void unpack_bytes(const constants *c, const uint8_t *p, size_t stride, __
     }
 }
 
-/* Asks for a line of each of the next panel's 16 rows. (Past the last panel it asks in vain.) */
-INLINE void fetch_rows(const uint8_t *p, size_t stride) {
-    for (size_t r = 0; r < HONE_PANEL; r++, p += stride) _mm_prefetch((const char *)p, _MM_HINT_T0);
-}
-
 INLINE void pack_rows_quantized(hone_dtype dtype, const hone_matrix *w, size_t n0, size_t panels,
                                 size_t k0, size_t k, char *dst) {
     const constants c = make_constants();
@@ -222,11 +222,15 @@ INLINE __m512i row_words(hone_dtype dtype, const uint8_t *row, size_t at, size_t
 INLINE void pack_rows_dense(hone_dtype dtype, const hone_matrix *w, size_t n0, size_t n, size_t k0,
                             size_t k, float scale, char *dst) {
     const __m512 factor = _mm512_set1_ps(scale);
+    const size_t element = dtype == HONE_BF16 ? 2 : 4;
     _Alignas(64) uint8_t square[HONE_PANEL][64];
     for (size_t first = 0; first < n; first += HONE_PANEL) {
         size_t rows = HONE_MIN(n - first, (size_t)HONE_PANEL);
         const uint8_t *data = (const uint8_t *)w->data + (n0 + first) * w->row_bytes;
         for (size_t i = 0; i < k; i += STEP, dst += PANEL_STEP) {
+            const uint8_t *below = data + HONE_PANEL * w->row_bytes + (k0 + i) * element;
+            fetch_rows(below, w->row_bytes);
+            if (dtype == HONE_F32) fetch_rows(below + 64, w->row_bytes);
             if (dtype == HONE_BF16 && rows == HONE_PANEL && k - i >= STEP) {
                 store_square(data + (k0 + i) * 2, w->row_bytes, dst);
                 continue;
