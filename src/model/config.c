@@ -179,14 +179,17 @@ static hone_status json_int(const json_t *root, const char *key, const char *pat
     return HONE_OK;
 }
 
-/* transformers 5 writes rope_parameters; published models carry rope_theta and rope_scaling. */
+/* transformers 5 writes rope_parameters; published models carry rope_theta and rope_scaling. A base that is not in
+ * rope_parameters may stand in the root. */
 static hone_status json_rope(const json_t *root, const char *path, hone_config *c,
                              hone_error *err) {
     const json_t *parameters = json_object_get(root, "rope_parameters");
     const json_t *scaling =
         json_is_object(parameters) ? parameters : json_object_get(root, "rope_scaling");
-    HONE_TRY(hone_json_get_number(json_is_object(parameters) ? parameters : root, "rope_theta",
-                                  path, 10000.0, &c->rope_theta, err));
+    HONE_TRY(hone_json_get_number(root, "rope_theta", path, 10000.0, &c->rope_theta, err));
+    if (json_is_object(parameters))
+        HONE_TRY(hone_json_get_number(parameters, "rope_theta", path, c->rope_theta, &c->rope_theta,
+                                      err));
     if (!json_is_object(scaling)) return HONE_OK;
     const char *type = NULL;
     HONE_TRY(hone_json_get_string(scaling, "rope_type", path, NULL, &type, err));

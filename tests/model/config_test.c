@@ -148,6 +148,35 @@ static void both_spellings_of_rope_mean_the_same(void **state) {
     json_decref(config);
 }
 
+/* The base is that of rope_parameters, else that of the root, else transformers' default. */
+static void the_rope_base_is_looked_for_in_the_root_too(void **state) {
+    (void)state;
+    const struct {
+        const char *parameters;
+        double root, want; /* root 0: none */
+    } cases[] = {{"{\"rope_type\": \"default\"}", 50000, 50000},
+                 {"{\"rope_type\": \"default\", \"rope_theta\": null}", 50000, 50000},
+                 {"{\"rope_type\": \"default\", \"rope_theta\": 20000}", 50000, 20000},
+                 {"{\"rope_type\": \"default\"}", 0, 10000},
+                 {"{\"rope_type\": \"linear\", \"factor\": 2}", 70000, 70000}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_t *config = golden_config();
+        json_object_set_new(config, "rope_parameters", json_loads(cases[i].parameters, 0, NULL));
+        if (cases[i].root > 0) json_object_set_new(config, "rope_theta", json_real(cases[i].root));
+        temp_folder folder = folder_with(config);
+        hone_file_set *set = NULL;
+        hone_config read;
+        hone_error err = {0};
+        assert_ok(hone_file_set_open(folder.path, &set, &err), err);
+        assert_ok(hone_config_read(set, &read, &err), err);
+        assert_true(read.rope_theta == cases[i].want);
+        assert_int_equal(read.rope_scaling, i == 4 ? HONE_ROPE_LINEAR : HONE_ROPE_PLAIN);
+        hone_file_set_free(&set);
+        temp_remove(&folder);
+        json_decref(config);
+    }
+}
+
 /* ---- the golden llama as a GGUF, made here ---- */
 
 static void put_string(hone_buf *out, const char *text) {
@@ -309,6 +338,7 @@ int main(void) {
         cmocka_unit_test(hostile_numbers_are_refused),
         cmocka_unit_test(options_are_checked),
         cmocka_unit_test(both_spellings_of_rope_mean_the_same),
+        cmocka_unit_test(the_rope_base_is_looked_for_in_the_root_too),
         cmocka_unit_test(gguf_and_hugging_face_folder_give_the_same_logits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
