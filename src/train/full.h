@@ -13,8 +13,8 @@ void hone_full_put(hone_model *model, const hone_params *params);
 /* Lets backward write its gradients into params->g, or, when that is NULL, freezes the weights. */
 void hone_full_bind_gradients(hone_model *model, const hone_params *params);
 
-/* Writes a folder that transformers, mlx-lm and hone open: config.json, model.safetensors (float32), tokenizer
- * files. */
+/* Writes a folder that transformers (4 and 5), mlx-lm and hone open: config.json (see hub.h), model.safetensors
+ * (float32), tokenizer files. */
 hone_status hone_full_write(const hone_model *model, const hone_params *params, const char *folder,
                             hone_error *err);
 

@@ -194,18 +194,3 @@ done:
     free_vocabulary(&v);
     return status;
 }
-
-hone_status hone_hub_check(const hone_model *model, hone_error *err) {
-    if (model->set->kind != HONE_FORMAT_GGUF) return HONE_OK;
-    if (model->config.rope_divisors)
-        return hone_fail(err, HONE_ERR_UNSUPPORTED,
-                         "%s: its rotary factors (rope_freqs.weight) cannot be put into a "
-                         "config.json; fine-tune "
-                         "the model's Hugging Face folder",
-                         model->set->path);
-    json_t *tokenizer = NULL, *config = NULL;
-    hone_status status = hone_hub_make_tokenizer(model, &tokenizer, &config, err);
-    json_decref(tokenizer);
-    json_decref(config);
-    return status;
-}

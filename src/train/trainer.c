@@ -79,7 +79,8 @@ static hone_status put_full(hone_trainer *t, hone_error *err) {
         return hone_fail(
             err, HONE_ERR_USAGE,
             "full fine-tuning changes the model's own weights and cannot start from an adapter");
-    if (t->options.adapter_path) HONE_TRY(hone_hub_check(t->model, err));
+    const char *folder = t->options.adapter_path;
+    if (folder) HONE_TRY(hone_hub_check(t->model, folder, err));
     HONE_TRY(hone_full_list(t->model, &t->params, err));
     HONE_TRY(hone_params_train(&t->params, err));
     HONE_TRY(hone_params_allocate(&t->params, t->model, err));

@@ -10,6 +10,7 @@
 
 #include <jansson.h>
 #include <math.h>
+#include <sys/stat.h>
 
 enum { DOCUMENTS = 4, MOST = 64 };
 
@@ -265,6 +266,68 @@ static void nothing_but_the_chosen_weights_changes(void **state) {
     close_trainer(&t, &model);
 }
 
+/* config.json states the rotary embedding for transformers 4 and mlx-lm, and for transformers 5. */
+static void check_rope(folder *f, double theta, bool llama3) {
+    json_t *config = json_load_file(in(f, "config.json"), 0, NULL);
+    const json_t *parameters = json_object_get(config, "rope_parameters"),
+                 *scaling = json_object_get(config, "rope_scaling");
+    assert_true(json_number_value(json_object_get(config, "rope_theta")) == theta);
+    assert_true(json_number_value(json_object_get(parameters, "rope_theta")) == theta);
+    assert_string_equal(json_string_value(json_object_get(parameters, "rope_type")),
+                        llama3 ? "llama3" : "default");
+    if (!llama3) assert_true(json_is_null(scaling));
+    for (int i = 0; i < 2 && llama3; i++) { /* the figures of the golden config.json */
+        const json_t *object = i ? parameters : scaling;
+        assert_string_equal(json_string_value(json_object_get(object, "rope_type")), "llama3");
+        assert_true(json_number_value(json_object_get(object, "factor")) == 8);
+        assert_true(json_number_value(json_object_get(object, "low_freq_factor")) == 1);
+        assert_true(json_number_value(json_object_get(object, "high_freq_factor")) == 4);
+        const json_t *original = json_object_get(object, "original_max_position_embeddings");
+        assert_int_equal(json_integer_value(original), 64);
+    }
+    json_decref(config);
+}
+
+/* What a reader that knows rope_scaling alone (or rope_parameters alone) makes of the folder. */
+static void check_logits_without(folder *f, const char *key, const int32_t ids[5],
+                                 const float *want) {
+    hone_error err;
+    float *logits;
+    json_t *config = json_load_file(in(f, "config.json"), 0, NULL);
+    json_t *changed = json_copy(config);
+    json_object_del(changed, key);
+    assert_int_equal(json_dump_file(changed, in(f, "config.json"), 0), 0);
+    hone_model *model = open_tiny(f->path, 1);
+    assert_ok(hone_logits(model, ids, 5, &logits, NULL, &err), err);
+    assert_memory_equal(logits, want, TINY_VOCAB * sizeof *logits);
+    hone_free(logits);
+    hone_model_free(&model);
+    assert_int_equal(json_dump_file(config, in(f, "config.json"), 0), 0);
+    json_decref(changed);
+    json_decref(config);
+}
+
+static void linear_scaling_is_written_in_both_spellings(void **state) {
+    (void)state;
+    hone_error err;
+    folder f;
+    make_folder(&f);
+    hone_model *model = open_tiny(TINY, 1);
+    model->config.rope_scaling = HONE_ROPE_LINEAR;
+    model->config.rope_factor = 2.5;
+    assert_ok(hone_hub_write_config(model, f.path, &err), err);
+    json_t *config = json_load_file(in(&f, "config.json"), 0, NULL);
+    const char *const keys[] = {"rope_scaling", "rope_parameters"};
+    for (int i = 0; i < 2; i++) {
+        const json_t *object = json_object_get(config, keys[i]);
+        assert_string_equal(json_string_value(json_object_get(object, "rope_type")), "linear");
+        assert_true(json_number_value(json_object_get(object, "factor")) == 2.5);
+    }
+    json_decref(config);
+    hone_model_free(&model);
+    remove_folder(&f);
+}
+
 static void a_full_model_is_written_and_opened_again(void **state) {
     (void)state;
     hone_error err;
@@ -292,6 +355,9 @@ static void a_full_model_is_written_and_opened_again(void **state) {
         assert_ok(hone_logits(again, ids, 5, &reread, NULL, &err), err);
         assert_memory_equal(trained, reread, TINY_VOCAB * sizeof *reread);
         assert_memory_not_equal(trained, before, TINY_VOCAB * sizeof *reread);
+        check_rope(&f, i == 1 ? 5e5 : 1e4, i == 1);
+        check_logits_without(&f, "rope_parameters", ids, trained);
+        check_logits_without(&f, "rope_scaling", ids, trained);
         hone_model_info info;
         hone_model_get_info(again, &info);
         assert_int_equal(info.tied_head, i == 1);
@@ -339,6 +405,71 @@ static void a_loss_that_is_not_finite_changes_no_weight(void **state) {
 
 /* ---- files for other tools ---- */
 
+static void expect_refused(const char *source, const char *target, const char *says) {
+    hone_error err;
+    hone_trainer t;
+    hone_train_options o = lora_options();
+    o.fine_tune_type = HONE_FINE_TUNE_FULL;
+    o.adapter_path = target;
+    hone_model *model = open_tiny(source, 1);
+    assert_int_equal(hone_trainer_open(&t, model, &o, &err), HONE_ERR_USAGE);
+    if (!strstr(err.message, says)) fail_msg("\"%s\", expected \"%s\"", err.message, says);
+    hone_model_free(&model);
+}
+
+static void a_model_is_not_written_over_itself(void **state) {
+    (void)state;
+    folder f, link;
+    make_folder(&f);
+    make_folder(&link);
+    hone_model *model = open_tiny_chat(&f, "x");
+    hone_model_free(&model);
+    assert_int_equal(symlink(f.path, in(&link, "other-name")), 0);
+    expect_refused(f.path, f.path, "is the model's own folder");
+    expect_refused(f.path, link.file, "is the model's own folder");
+    expect_refused(in(&f, "model.safetensors"), f.path, "is the model's own folder");
+    remove_folder(&f);
+    remove_folder(&link);
+}
+
+static void a_folder_of_shards_is_not_written_into(void **state) {
+    (void)state;
+    folder f;
+    make_folder(&f);
+    put(&f, "model.safetensors.index.json", "{\"weight_map\": {}}");
+    expect_refused(TINY, f.path, "model.safetensors.index.json");
+    remove_folder(&f);
+}
+
+/* What cannot be copied in the end stops the training before it begins. */
+static void files_that_cannot_be_copied_are_found_at_the_start(void **state) {
+    (void)state;
+    static const char *const names[] = {"config.json", "tokenizer_config.json",
+                                        "generation_config.json"};
+    hone_error err;
+    for (int i = 0; i < 3; i++) {
+        folder f, target;
+        make_folder(&f);
+        make_folder(&target);
+        hone_model *model = open_tiny_chat(&f, "x");
+        const char *nowhere = "/nonexistent/hone";
+        assert_ok(hone_hub_check(model, nowhere, &err), err);
+        unlink(in(&f, names[i]));
+        put(&f, names[i], "{\"a\": ");
+        assert_int_equal(hone_hub_check(model, target.path, &err), HONE_ERR_FORMAT);
+        assert_non_null(strstr(err.message, f.file));
+        unlink(f.file);
+        if (i == 0) /* the one that must be there */
+            assert_int_not_equal(hone_hub_check(model, target.path, &err), HONE_OK);
+        assert_int_equal(mkdir(f.file, 0700), 0); /* unreadable as a file, to root too */
+        assert_int_not_equal(hone_hub_check(model, target.path, &err), HONE_OK);
+        assert_non_null(strstr(err.message, f.file));
+        hone_model_free(&model);
+        remove_folder(&f);
+        remove_folder(&target);
+    }
+}
+
 /* The tokenizer that is written for a GGUF gives the golden tokens. */
 static void a_gguf_tokenizer_becomes_the_same_tokenizer_json(void **state) {
     (void)state;
@@ -351,7 +482,7 @@ static void a_gguf_tokenizer_becomes_the_same_tokenizer_json(void **state) {
         hone_tokenizer *tokenizer;
         make_folder(&f);
         hone_model *model = open_tiny(path, 1);
-        assert_ok(hone_hub_check(model, &err), err);
+        assert_ok(hone_hub_check(model, f.path, &err), err);
         assert_ok(hone_hub_write_config(model, f.path, &err), err);
         assert_ok(hone_hub_write_tokenizer(model, f.path, &err), err);
         assert_ok(hone_tokenizer_open_folder(f.path, &tokenizer, &err), err);
@@ -378,7 +509,7 @@ static void a_gguf_tokenizer_becomes_the_same_tokenizer_json(void **state) {
         json_t *config = json_load_file(in(&f, "config.json"), 0, NULL);
         assert_int_equal(json_integer_value(json_object_get(config, "num_hidden_layers")), 30);
         assert_true(json_is_true(json_object_get(config, "tie_word_embeddings")));
-        assert_true(json_number_value(json_object_get(config, "rope_theta")) == 100000);
+        check_rope(&f, 100000, false);
         assert_true(json_number_value(json_object_get(config, "rms_norm_eps")) == 1e-5);
         json_decref(config);
         json_decref(golden);
@@ -403,7 +534,11 @@ int main(void) {
         cmocka_unit_test(threads_do_not_change_a_bit),
         cmocka_unit_test(nothing_but_the_chosen_weights_changes),
         cmocka_unit_test(a_full_model_is_written_and_opened_again),
+        cmocka_unit_test(linear_scaling_is_written_in_both_spellings),
         cmocka_unit_test(a_loss_that_is_not_finite_changes_no_weight),
+        cmocka_unit_test(a_model_is_not_written_over_itself),
+        cmocka_unit_test(a_folder_of_shards_is_not_written_into),
+        cmocka_unit_test(files_that_cannot_be_copied_are_found_at_the_start),
         cmocka_unit_test(a_gguf_tokenizer_becomes_the_same_tokenizer_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
