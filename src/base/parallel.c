@@ -43,17 +43,22 @@ static int lowered_by(const char *variable, int most) {
 }
 
 int hone_parallel_default_threads(void) {
-    return lowered_by("HONE_THREADS", lowered_by("OMP_NUM_THREADS", affinity_count()));
+    int threads = lowered_by("HONE_THREADS", lowered_by("OMP_NUM_THREADS", affinity_count()));
+    return HONE_MIN(threads, hone_parallel_most_threads());
 }
+
+int hone_parallel_most_threads(void) { return omp_get_thread_limit(); }
 
 void hone_parallel(int threads, hone_parallel_fn fn, void *argument) {
     struct hone_meeting meeting = {0};
+    int dynamic = omp_get_dynamic();
+    omp_set_dynamic(0); /* the team that memory was planned for, not one that suits the load */
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
-        /* The runtime may grant fewer threads than asked for; the team is what it granted. */
         hone_team team = {omp_get_thread_num(), omp_get_num_threads(), &meeting};
         fn(team, argument);
     }
+    omp_set_dynamic(dynamic);
 }
 
 static void pause_briefly(void) {

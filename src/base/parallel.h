@@ -19,7 +19,11 @@ typedef void (*hone_parallel_fn)(hone_team team, void *argument);
 /* Processors this process may use (its affinity mask); HONE_THREADS or OMP_NUM_THREADS lower it. */
 int hone_parallel_default_threads(void);
 
-/* Runs fn on `threads` threads (at least 1) and returns when all have returned. Not nested. */
+/* The most threads a team can have (OMP_THREAD_LIMIT). Asking for more would get a smaller team than
+ * memory was planned for. */
+int hone_parallel_most_threads(void);
+
+/* Runs fn on `threads` threads (1 to the most) and returns when all have returned. Not nested. */
 void hone_parallel(int threads, hone_parallel_fn fn, void *argument);
 
 /* Every thread of the running region must reach it. A team of one passes at once. Waits awake for a

@@ -17,6 +17,7 @@ static hone_status resolve_options(hone_model *model, const hone_model_options *
         return hone_fail(err, HONE_ERR_USAGE,
                          "%d threads: expected 1 to 4096, or 0 for all processors", o.threads);
     if (o.threads == 0) o.threads = hone_parallel_default_threads();
+    o.threads = HONE_MIN(o.threads, hone_parallel_most_threads());
     if (!o.ops) o.ops = "fused";
     model->ops = hone_op_set_find(o.ops);
     if (!model->ops)
@@ -27,7 +28,7 @@ static hone_status resolve_options(hone_model *model, const hone_model_options *
         return hone_fail(err, HONE_ERR_USAGE, "weights cannot be converted to \"%s\"; choose bf16",
                          o.weights);
     if (o.weights) o.weights = "bf16";
-    const unsigned native_bf16 = HONE_CPU_AVX512BF16 | HONE_CPU_AMX | HONE_CPU_NEONBF16;
+    const unsigned native_bf16 = HONE_CPU_AVX512BF16 | HONE_CPU_AMX; /* those that have a kernel */
     if (o.compute == HONE_COMPUTE_AUTO)
         o.compute = features & native_bf16 ? HONE_COMPUTE_BF16 : HONE_COMPUTE_F32;
     model->compute = o.compute == HONE_COMPUTE_BF16 ? HONE_BF16 : HONE_F32;

@@ -45,7 +45,8 @@ void hone_pass_close(hone_pass *pass);
 /* Every thread of the team calls it. In a planning context nothing is touched but the arena's counters. */
 void hone_pass_run(hone_ctx *ctx, const hone_pass *pass);
 
-/* Peak arena bytes of hone_pass_run for this batch's shape (contents are not read). */
+/* Peak arena bytes of hone_pass_run for this batch's shape. Its segments are read; ids,
+ * labels and positions are not. */
 size_t hone_pass_plan(const hone_pass *pass, int threads);
 
 #endif
