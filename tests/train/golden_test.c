@@ -393,11 +393,11 @@ static size_t test_count;
 
 static void add(const golden *g, const char *group, const char *label, CMUnitTestFunction run) {
     if (test_count == MAX_TESTS) return;
-    golden *kept = &goldens[test_count];
-    *kept = *g;
-    snprintf(kept->name, sizeof kept->name, "%s: %s", group, label);
-    if (kept->skip) run = skipped;
-    tests[test_count++] = (struct CMUnitTest){kept->name, run, NULL, NULL, kept};
+    golden *own = &goldens[test_count];
+    *own = *g;
+    snprintf(own->name, sizeof own->name, "%s: %s", group, label);
+    if (own->skip) run = skipped;
+    tests[test_count++] = (struct CMUnitTest){own->name, run, NULL, NULL, own};
 }
 
 static void add_parts(const char *group, const char *model, const char *figures,
