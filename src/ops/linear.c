@@ -4,7 +4,7 @@
 enum { TRANSPOSE_COLUMNS = 32, SUM_COLUMNS = 64 };
 
 void hone_linear_product(hone_ctx *ctx, size_t rows, const void *x, size_t k, const hone_matrix *w,
-                         bool by_rows, size_t n, void *y) {
+                         bool by_rows, const float *bias, size_t n, void *y, hone_dtype y_dtype) {
     hone_matmul_args args = {.m = rows,
                              .n = n,
                              .k = k,
@@ -12,9 +12,10 @@ void hone_linear_product(hone_ctx *ctx, size_t rows, const void *x, size_t k, co
                              .lda = k,
                              .b = w,
                              .by_rows = by_rows,
+                             .bias = bias,
                              .c = y,
                              .ldc = n,
-                             .c_dtype = ctx->compute};
+                             .c_dtype = y_dtype};
     hone_matmul(ctx, &args);
 }
 

@@ -5,9 +5,9 @@
 
 #include "ops/internal.h"
 
-/* y [rows, n] = x [rows, k] op(w), compute type, plain: no adapter, no bias. */
+/* y [rows, n] = x [rows, k] op(w) + bias (NULL: none). */
 void hone_linear_product(hone_ctx *ctx, size_t rows, const void *x, size_t k, const hone_matrix *w,
-                         bool by_rows, size_t n, void *y);
+                         bool by_rows, const float *bias, size_t n, void *y, hone_dtype y_dtype);
 
 /* y [cols, rows] = x [rows, cols] transposed, compute type, split over the team. */
 void hone_linear_transpose(hone_ctx *ctx, size_t rows, size_t cols, const void *x, void *y);

@@ -39,7 +39,7 @@ void hone_fused_lora_linear_forward(hone_ctx *ctx, const hone_lora_linear_args *
         xa = keep ? hone_arena_save(&ctx->arena, thin_bytes(ctx, args))
                   : hone_arena_scratch(&ctx->arena, thin_bytes(ctx, args));
         if (keep) saved->slot[XA] = xa;
-        hone_linear_product(ctx, args->rows, args->x, in, &a, true, rank, xa);
+        hone_linear_product(ctx, args->rows, args->x, in, &a, true, NULL, rank, xa, ctx->compute);
     }
     hone_matmul_args product = {.m = args->rows,
                                 .n = out,
@@ -88,7 +88,7 @@ void hone_fused_lora_linear_backward(hone_ctx *ctx, const hone_lora_linear_args 
     void *t = NULL;
     if (rank > 0 && (args->dx != NULL || linear->lora.da != NULL)) {
         t = hone_arena_scratch(&ctx->arena, thin_bytes(ctx, args));
-        hone_linear_product(ctx, args->rows, args->dy, out, &b, false, rank, t);
+        hone_linear_product(ctx, args->rows, args->dy, out, &b, false, NULL, rank, t, ctx->compute);
     }
     parameter_gradients(ctx, args, t, rank > 0 ? saved->slot[XA] : NULL);
     if (args->dx != NULL) {

@@ -8,6 +8,7 @@
  */
 #include "ops/linear.h"
 #include "ops/naive/naive.h"
+#include "ops/naive/primitive.h"
 
 enum { XA };
 enum { GRAIN = 4096 }; /* elements */
@@ -29,17 +30,6 @@ static hone_matrix unpack_weight(hone_ctx *ctx, const hone_matrix *w) {
     return hone_matrix_dense(dense, ctx->compute, w->rows, w->cols);
 }
 
-/* y = alpha x (+ y). */
-static void scale(hone_ctx *ctx, size_t n, float alpha, const void *x, hone_dtype x_dtype, void *y,
-                  hone_dtype y_dtype, bool accumulate) {
-    if (hone_ctx_planning(ctx)) return;
-    size_t begin, end;
-    hone_split(ctx->team, n, GRAIN, &begin, &end);
-    ctx->kernels->scale(end - begin, alpha, hone_element_const(x, x_dtype, begin), x_dtype,
-                        hone_element(y, y_dtype, begin), y_dtype, accumulate);
-    hone_barrier(ctx->team);
-}
-
 /* y = base + low. */
 static void add(hone_ctx *ctx, size_t n, const float *base, const float *low, void *y,
                 hone_dtype y_dtype) {
@@ -51,29 +41,13 @@ static void add(hone_ctx *ctx, size_t n, const float *base, const float *low, vo
     hone_barrier(ctx->team);
 }
 
-static void product(hone_ctx *ctx, size_t rows, const void *x, size_t k, const hone_matrix *w,
-                    bool by_rows, const float *bias, size_t n, void *y, hone_dtype y_dtype) {
-    hone_matmul_args args = {.m = rows,
-                             .n = n,
-                             .k = k,
-                             .a = x,
-                             .lda = k,
-                             .b = w,
-                             .by_rows = by_rows,
-                             .bias = bias,
-                             .c = y,
-                             .ldc = n,
-                             .c_dtype = y_dtype};
-    hone_matmul(ctx, &args);
-}
-
 /* y = x op(w) + bias with the unpacked weight gone again afterwards. */
 static void dense_product(hone_ctx *ctx, size_t rows, const void *x, const hone_linear *linear,
                           bool by_rows, void *y, hone_dtype y_dtype) {
     hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
     hone_matrix w = unpack_weight(ctx, &linear->weight);
     size_t k = by_rows ? w.cols : w.rows, n = by_rows ? w.rows : w.cols;
-    product(ctx, rows, x, k, &w, by_rows, by_rows ? linear->bias : NULL, n, y, y_dtype);
+    hone_linear_product(ctx, rows, x, k, &w, by_rows, by_rows ? linear->bias : NULL, n, y, y_dtype);
     hone_arena_release_scratch(&ctx->arena, mark);
 }
 
@@ -105,16 +79,16 @@ void hone_naive_lora_linear_forward(hone_ctx *ctx, const hone_lora_linear_args *
         float *base = floats(ctx, rows * out);
         dense_product(ctx, rows, args->x, linear, true, base, HONE_F32);
         float *low = floats(ctx, rows * out), *scaled = floats(ctx, rows * out);
-        hone_linear_product(ctx, rows, args->x, in, &a, true, rank, xa);
-        product(ctx, rows, xa, rank, &b, true, NULL, out, low, HONE_F32);
-        scale(ctx, rows * out, lora->scale, low, HONE_F32, scaled, HONE_F32, false);
+        hone_linear_product(ctx, rows, args->x, in, &a, true, NULL, rank, xa, ctx->compute);
+        hone_linear_product(ctx, rows, xa, rank, &b, true, NULL, out, low, HONE_F32);
+        hone_naive_scale(ctx, rows * out, lora->scale, low, HONE_F32, scaled, HONE_F32);
         add(ctx, rows * out, base, scaled, y, args->y_dtype);
     }
-    if (args->accumulate) scale(ctx, rows * out, 1.0f, y, HONE_F32, args->y, HONE_F32, true);
+    if (args->accumulate) hone_residual_add(ctx, rows * out, args->y, y, HONE_F32, args->y);
     hone_arena_release_scratch(&ctx->arena, mark);
 }
 
-/* dA and dB as buffers of their own, added to the gradients afterwards; returns nothing kept. */
+/* dA and dB as buffers of their own, added to the gradients afterwards. */
 static void adapter_gradients(hone_ctx *ctx, const hone_lora_linear_args *args, const void *scaled,
                               const void *t, const void *xa) {
     const hone_linear *linear = args->linear;
@@ -137,10 +111,10 @@ static void adapter_backward(hone_ctx *ctx, const hone_lora_linear_args *args, c
     hone_matrix a = hone_matrix_dense(lora->a, HONE_F32, rank, in);
     hone_matrix b = hone_matrix_dense(lora->b, HONE_F32, out, rank);
     void *scaled = buffer(ctx, rows * out), *t = buffer(ctx, rows * rank);
-    scale(ctx, rows * out, lora->scale, args->dy, ctx->compute, scaled, ctx->compute, false);
-    hone_linear_product(ctx, rows, scaled, out, &b, false, rank, t);
+    hone_naive_scale(ctx, rows * out, lora->scale, args->dy, ctx->compute, scaled, ctx->compute);
+    hone_linear_product(ctx, rows, scaled, out, &b, false, NULL, rank, t, ctx->compute);
     adapter_gradients(ctx, args, scaled, t, xa);
-    if (low != NULL) product(ctx, rows, t, rank, &a, false, NULL, in, low, HONE_F32);
+    if (low != NULL) hone_linear_product(ctx, rows, t, rank, &a, false, NULL, in, low, HONE_F32);
     hone_arena_release_scratch(&ctx->arena, mark);
 }
 
@@ -163,7 +137,7 @@ void hone_naive_lora_linear_backward(hone_ctx *ctx, const hone_lora_linear_args 
         dense_product(ctx, rows, args->dy, linear, false, adapter ? base : dx, base_dtype);
         if (adapter) add(ctx, rows * in, base, low, dx, args->dx_dtype);
         if (args->dx_accumulate)
-            scale(ctx, rows * in, 1.0f, dx, HONE_F32, args->dx, HONE_F32, true);
+            hone_residual_add(ctx, rows * in, args->dx, dx, HONE_F32, args->dx);
     }
     hone_arena_release_scratch(&ctx->arena, mark);
 }
