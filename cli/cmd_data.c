@@ -105,7 +105,7 @@ static bool on_row(void *user, const hone_data_row *row) {
     s->skipped += row->labels == 0;
     s->cut += row->kept < row->count;
     if (row->index < (size_t)given.show && !print_row(s, row)) return false;
-    return !hone_cli_interrupted();
+    return !ferror(stdout) && !hone_cli_interrupted();
 }
 
 static int compare_sizes(const void *a, const void *b) {

@@ -63,8 +63,7 @@ static bool on_line(void *user, const char *line) {
     (void)user;
     hone_cli_progress_clear(&bar);
     puts(line);
-    fflush(stdout);
-    return !hone_cli_interrupted();
+    return fflush(stdout) == 0 && !hone_cli_interrupted();
 }
 
 static bool on_progress(void *user, const char *what, double fraction) {

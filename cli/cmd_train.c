@@ -206,13 +206,23 @@ typedef struct report {
 static const double mib = 1024.0 * 1024.0;
 
 /* One object a line, flushed, so that who reads it is never behind. Takes over `value`. */
-static bool print_json(report *r, json_t *value) {
+static void print_json(report *r, json_t *value) {
     char *text = value ? json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
-    bool good = text && printf("%s\n", text) > 0 && fflush(stdout) == 0;
+    if (text && (printf("%s\n", text) < 0 || fflush(stdout) != 0)) r->write_failed = true;
     free(text);
     json_decref(value);
-    r->write_failed = r->write_failed || !good;
-    return good;
+}
+
+/* A path need not be UTF-8, but JSON is: what is not ASCII becomes '?' in one that is not. */
+static json_t *path_json(const char *path) {
+    json_t *value = json_string(path);
+    char *copy = value ? NULL : strdup(path);
+    if (!copy) return value;
+    for (char *c = copy; *c; c++)
+        if ((unsigned char)*c >= 0x80) *c = '?';
+    value = json_string(copy);
+    free(copy);
+    return value;
 }
 
 static json_t *real(double value) { return isfinite(value) ? json_real(value) : json_null(); }
@@ -239,7 +249,8 @@ static json_t *json_of(const hone_train_event *e) {
                          "loss", real(e->loss), "seconds", real(e->seconds), "peak_rss_mib",
                          real(peak));
     case HONE_TRAIN_SAVED:
-        return json_pack("{s:s, s:i, s:s}", "event", "saved", "iter", e->iter, "path", e->path);
+        return json_pack("{s:s, s:i, s:o}", "event", "saved", "iter", e->iter, "path",
+                         path_json(e->path));
     }
     return NULL;
 }
@@ -303,7 +314,7 @@ static void print_text(report *r, const hone_train_event *e) {
                e->path);
         break;
     }
-    r->write_failed = r->write_failed || fflush(stdout) != 0;
+    r->write_failed = r->write_failed || fflush(stdout) != 0 || ferror(stdout);
 }
 
 static bool on_event(void *user, const hone_train_event *event) {
@@ -338,6 +349,15 @@ static hone_status load_adapter(hone_model *model, const hone_train_options *tra
     return hone_model_load_adapter(model, train->adapter_path, err);
 }
 
+/* Nobody asked to stop: the report has no place to go to, which hone_cli_finish tells. */
+static int output_failed(const hone_train_options *train, const hone_train_result *result) {
+    hone_error err = {.status = HONE_ERR_IO};
+    if (!train->adapter_path || result->iters == 0) return HONE_EXIT_FAILURE;
+    snprintf(err.message, sizeof err.message, "what was learnt in %d of %d steps is in %s",
+             result->iters, train->iters, train->adapter_path);
+    return hone_cli_fail(verb.name, &err);
+}
+
 static int train_model(hone_model *model, const hone_train_options *train) {
     report r = {.train = train, .full = train->fine_tune_type == HONE_FINE_TUNE_FULL};
     hone_error err;
@@ -349,6 +369,7 @@ static int train_model(hone_model *model, const hone_train_options *train) {
     hone_status status = load_adapter(model, train, &err);
     if (status == HONE_OK) status = hone_train(model, train, &callbacks, &result, &err);
     hone_cli_progress_clear(&r.progress);
+    if (status == HONE_ERR_INTERRUPTED && r.write_failed) return output_failed(train, &result);
     if (status != HONE_OK) return hone_cli_fail(verb.name, &err);
     if (given.json)
         print_json(&r,

@@ -465,6 +465,10 @@ void hone_cli_catch_signals(void) {
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    struct sigaction before;
+    bool nohup = sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler == SIG_IGN;
+    if (!nohup) sigaction(SIGHUP, &action, NULL);
+    signal(SIGPIPE, SIG_IGN); /* a write then fails instead, and there is time to save */
 }
 
 bool hone_cli_interrupted(void) { return interrupted != 0; }

@@ -108,7 +108,8 @@ void hone_cli_progress_clear(hone_cli_progress *progress);
 
 /* ---- signals ---- */
 
-/* From now on SIGINT and SIGTERM set a flag; a second one ends the program at once. */
+/* From now on SIGINT, SIGTERM and SIGHUP (unless nohup has it ignored) set a flag; a second one ends the program at
+ * once. Writing to a closed pipe fails and ends nothing. */
 void hone_cli_catch_signals(void);
 bool hone_cli_interrupted(void);
 

@@ -2,6 +2,7 @@
 #include "train/adapter.h"
 
 #include "base/size.h"
+#include "base/utf8.h"
 #include "format/safetensors.h"
 
 #include <math.h>
@@ -55,17 +56,38 @@ static json_t *chosen_keys(const hone_adapter *adapter, int layers) {
     return keys;
 }
 
+/* As it is when it is UTF-8, which JSON has to be; else with U+FFFD for each byte that is not. */
+static json_t *text_json(const char *text) {
+    static const char replacement[] = "\xef\xbf\xbd";
+    size_t size = strlen(text), used = 0, bytes;
+    if (!hone_size_mul(size, 3, &bytes) || !hone_size_add(bytes, 1, &bytes)) return NULL;
+    char *good = malloc(bytes);
+    if (!good) return NULL;
+    for (size_t at = 0; at < size;) {
+        uint32_t code;
+        size_t width = hone_utf8_decode(text + at, size - at, &code), copied = width ? width : 3;
+        memcpy(good + used, width ? text + at : replacement, copied);
+        used += copied;
+        at += width ? width : 1;
+    }
+    json_t *value = json_stringn(good, used);
+    free(good);
+    return value;
+}
+
 hone_status hone_adapter_write_config(const hone_adapter *adapter, const hone_model *model,
                                       const char *path, hone_error *err) {
     json_t *keys = chosen_keys(adapter, model->config.layers);
-    json_t *config = keys ? json_pack("{s:s, s:s, s:i, s:{s:i, s:f, s:f, s:O}}", "model",
-                                      model->set->path, "fine_tune_type", "lora", "num_layers",
-                                      adapter->num_layers, "lora_parameters", "rank", adapter->rank,
-                                      "scale", adapter->scale, "dropout", 0.0, "keys", keys)
-                          : NULL;
+    json_t *path_json = text_json(model->set->path), *config = NULL;
+    if (keys && path_json)
+        config = json_pack("{s:O, s:s, s:i, s:{s:i, s:f, s:f, s:O}}", "model", path_json,
+                           "fine_tune_type", "lora", "num_layers", adapter->num_layers,
+                           "lora_parameters", "rank", adapter->rank, "scale", adapter->scale,
+                           "dropout", 0.0, "keys", keys);
     hone_status status = config ? hone_json_write(path, config, err)
                                 : hone_fail_memory(err, "adapter_config.json", 0);
     json_decref(config);
+    json_decref(path_json);
     json_decref(keys);
     return status;
 }

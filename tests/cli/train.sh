@@ -87,7 +87,7 @@ interrupt() { # signal
     status=$? last="hone train, then kill -$1"
 }
 set -m # else the shell lets background programs ignore SIGINT
-for signal in INT TERM; do
+for signal in INT TERM HUP; do
     interrupt $signal
     is 1 "SIG$signal stops"
     has err 'stopped after step [0-9]+ of 1000000; what was learnt is in ' "SIG$signal says so"
@@ -95,6 +95,29 @@ for signal in INT TERM; do
     check "SIG$signal leaves nothing half-written" sh -c "! ls '$tmp/s' | grep -q tmp"
 done
 set +m
+rm -rf "$tmp/s"
+for reader in --json --steps-per-report=1; do
+    "$hone" train --model "$tiny" --data "$data" --batch-size 2 --iters 100000 --save-every 0 --adapter-path "$tmp/s" \
+        $reader 2>"$tmp/err" </dev/null | head -n 3 >"$tmp/out"
+    status=${PIPESTATUS[0]} last="hone train $reader | head -n 3"
+    is 1 "a closed pipe stops ($reader)"
+    has err 'cannot write to standard output' "and says why"
+    has err 'what was learnt in [0-9]+ of 100000 steps is in ' "and where what was learnt is"
+    lacks err 'stopped after step' "and not that it was asked to"
+    check "and saves" test -s "$tmp/s/adapters.safetensors" -a -s "$tmp/s/adapter_config.json"
+    rm -rf "$tmp/s"
+done
+
+# ---- names that are not UTF-8 ----
+odd=$tmp/$(printf 'm\377del')
+if cp -r "$tiny" "$odd" 2>/dev/null; then
+    run "$hone" train --model "$odd" --data "$data" --batch-size 2 --iters 2 --json --adapter-path "$odd/ap"
+    is 0 "a model's name that is not UTF-8"
+    has out '"event":"saved","iter":2,"path":".*/m\?del/ap"' "its folder is told as far as JSON can"
+    has "$odd/ap/adapter_config.json" '"model": ".*/m�del"' "and kept in the adapter"
+else
+    skip "a model's name that is not UTF-8" "there can be no such file here"
+fi
 
 # ---- data ----
 run "$hone" data --model "$tiny" --data "$data" --show 1
