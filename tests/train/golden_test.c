@@ -47,14 +47,14 @@ static void *keep(void *memory) {
 static double number(const json_t *value) { return json_number_value(value); }
 
 /* How many entries of a list are gone through: all. Under a sanitizer one step of the real model takes a minute: there
- * the first stands for all, since it runs the same code. */
-static size_t count_of(const golden *g, const json_t *list) {
+ * the first few stand for all, since they run the same code. */
+static size_t count_of(const golden *g, const json_t *list, size_t sanitized) {
     size_t count = json_array_size(list);
     assert_true(count > 0);
 #ifdef __SANITIZE_ADDRESS__
-    if (g->bounds == &real_bounds) return 1;
+    if (g->bounds == &real_bounds && count > sanitized) return sanitized;
 #else
-    (void)g;
+    (void)g, (void)sanitized;
 #endif
     return count;
 }
@@ -182,7 +182,7 @@ static void logits(void **state) {
     const golden *g = *state;
     hone_model *model = open_model(g, HONE_COMPUTE_F32);
     const json_t *list = json_object_get(g->figures, g->part);
-    size_t cases = count_of(g, list);
+    size_t cases = count_of(g, list, 1);
     for (size_t i = 0; i < cases; i++) {
         const json_t *c = json_array_get(list, i), *want = json_object_get(c, "nll");
         size_t count = json_array_size(want);
@@ -205,17 +205,16 @@ static void logits(void **state) {
 static void check_greedy(const golden *g, bool no_cache) {
     hone_model *model = open_model(g, HONE_COMPUTE_F32);
     const json_t *list = json_object_get(g->figures, "greedy");
-    size_t cases = count_of(g, list);
+    size_t cases = count_of(g, list, 1);
     for (size_t i = 0; i < cases; i++) {
         const json_t *c = json_array_get(list, i), *want = json_object_get(c, "new");
-        size_t count;
+        size_t count, wanted = count_of(g, want, 4);
         int32_t *ids = ids_of(json_object_get(c, "prompt"), &count);
-        hone_generate_options options = {.max_tokens = (int)json_array_size(want),
-                                         .no_cache = no_cache};
+        hone_generate_options options = {.max_tokens = (int)wanted, .no_cache = no_cache};
         hone_generate_result result;
         hone_error err = {0};
         assert_ok(hone_generate(model, ids, count, &options, &result, &err), err);
-        assert_int_equal(result.count, json_array_size(want));
+        assert_int_equal(result.count, wanted);
         for (size_t k = 0; k < result.count; k++)
             assert_int_equal(result.ids[k], json_integer_value(json_array_get(want, k)));
         hone_free(result.ids);
@@ -332,7 +331,7 @@ static void check_training(const golden *g, hone_compute compute, double loss, d
     hone_error err = {0};
     assert_ok(hone_trainer_open(&trainer, model, &options, &err), err);
     if (options.fine_tune_type == HONE_FINE_TUNE_LORA) init_a(&trainer);
-    size_t count = count_of(g, list);
+    size_t count = count_of(g, list, 1);
     for (size_t i = 0; i < count; i++) {
         hone_batch batch;
         hone_step_result result;
