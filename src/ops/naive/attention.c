@@ -214,11 +214,11 @@ static void prepare(hone_naive_attention *job, hone_saved *saved) {
             .sin = args->sin,
             .interleaved = args->interleaved,
         };
+        hone_naive_gather_angles(ctx, &rotation);
         hone_naive_rotate(ctx, &rotation, args->q, q);
         rotated = grouped
                       ? hone_arena_scratch(&ctx->arena, args->kv_rows * args->kv_heads * head_bytes)
                       : k;
-        rotation.rows = args->kv_rows;
         rotation.heads = args->kv_heads;
         hone_naive_rotate(ctx, &rotation, args->k, rotated);
     }

@@ -118,7 +118,6 @@ static void finish_k(hone_ctx *ctx, const hone_attention_args *args, const void 
         args->kv_rows * args->kv_heads * args->head_dim * hone_element_bytes(ctx->compute);
     void *summed = args->cos ? hone_arena_scratch(&ctx->arena, bytes) : dk;
     if (!hone_ctx_planning(ctx)) sum_heads(ctx, args, repeated, summed);
-    rotation->rows = args->kv_rows;
     rotation->heads = args->kv_heads;
     if (args->cos) hone_naive_rotate(ctx, rotation, summed, dk);
     hone_arena_release_scratch(&ctx->arena, mark);
@@ -170,7 +169,10 @@ void hone_naive_attention_with_rope_backward(hone_ctx *ctx, const hone_attention
         .interleaved = args->interleaved,
         .inverse = true,
     };
-    if (args->cos) hone_naive_rotate(ctx, &rotation, dq, args->dq);
+    if (args->cos) {
+        hone_naive_gather_angles(ctx, &rotation);
+        hone_naive_rotate(ctx, &rotation, dq, args->dq);
+    }
     finish_k(ctx, args, dk, args->dk, &rotation);
     hone_arena_release_scratch(&ctx->arena, mark);
 }

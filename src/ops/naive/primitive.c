@@ -137,25 +137,58 @@ static void multiply_angles(hone_ctx *ctx, const hone_naive_rotation *rotation, 
     hone_barrier(ctx->team);
 }
 
+void hone_naive_gather_angles(hone_ctx *ctx, hone_naive_rotation *rotation) {
+    size_t bytes = rotation->rows * rotation->head_dim * sizeof(float);
+    float *cos = hone_arena_scratch(&ctx->arena, bytes);
+    float *sin = hone_arena_scratch(&ctx->arena, bytes);
+    if (!hone_ctx_planning(ctx)) {
+        expand_angles(ctx, rotation, rotation->cos, 1.0f, cos);
+        expand_angles(ctx, rotation, rotation->sin, 0.0f, sin);
+    }
+    rotation->row_cos = cos;
+    rotation->row_sin = sin;
+}
+
+/* Interleaved pairs of one vector: (x1, x2) becomes (sign * x2, -sign * x1). */
+static void swap_pairs(size_t pairs, float sign, const void *x, void *y, hone_dtype dtype) {
+    if (dtype == HONE_F32) {
+        const float *from = x;
+        float *to = y;
+        for (size_t i = 0; i < 2 * pairs; i += 2) {
+            to[i] = sign * from[i + 1];
+            to[i + 1] = -sign * from[i];
+        }
+        return;
+    }
+    const hone_bf16 *from = x;
+    hone_bf16 *to = y;
+    hone_bf16 first = sign < 0 ? 0x8000 : 0, second = first ^ 0x8000; /* what flips the sign */
+    for (size_t i = 0; i < 2 * pairs; i += 2) {
+        to[i] = from[i + 1] ^ first;
+        to[i + 1] = from[i] ^ second;
+    }
+}
+
 /* (x1, x2) becomes (-x2, x1); its transpose, for the gradient, (x2, -x1). */
 static void rotate_half(hone_ctx *ctx, const hone_naive_rotation *rotation, const void *x,
                         void *y) {
     hone_dtype dtype = ctx->compute;
-    size_t half = rotation->rope_dim / 2, dim = rotation->head_dim,
-           step = rotation->interleaved ? 2 : 1, begin, end;
-    size_t to_second = rotation->interleaved ? 1 : half;
+    size_t half = rotation->rope_dim / 2, dim = rotation->head_dim, begin, end;
+    size_t past_bytes = (dim - rotation->rope_dim) * hone_element_bytes(dtype);
     float sign = rotation->inverse ? 1.0f : -1.0f;
     hone_split(ctx->team, rotation->rows * rotation->heads, ROW_GRAIN, &begin, &end);
     for (size_t v = begin; v < end; v++) {
-        memset(hone_element(y, dtype, v * dim), 0, dim * hone_element_bytes(dtype));
-        size_t pieces = rotation->interleaved ? half : 1, count = rotation->interleaved ? 1 : half;
-        for (size_t i = 0; i < pieces; i++) {
-            size_t first = v * dim + i * step, second = first + to_second;
-            ctx->kernels->scale(count, sign, hone_element_const(x, dtype, second), dtype,
+        size_t first = v * dim, second = first + half;
+        if (rotation->interleaved) {
+            swap_pairs(half, sign, hone_element_const(x, dtype, first),
+                       hone_element(y, dtype, first), dtype);
+        } else {
+            ctx->kernels->scale(half, sign, hone_element_const(x, dtype, second), dtype,
                                 hone_element(y, dtype, first), dtype, false);
-            ctx->kernels->scale(count, -sign, hone_element_const(x, dtype, first), dtype,
+            ctx->kernels->scale(half, -sign, hone_element_const(x, dtype, first), dtype,
                                 hone_element(y, dtype, second), dtype, false);
         }
+        memset(hone_element(y, dtype, first + rotation->rope_dim), 0, past_bytes);
     }
     hone_barrier(ctx->team);
 }
@@ -163,18 +196,14 @@ static void rotate_half(hone_ctx *ctx, const hone_naive_rotation *rotation, cons
 void hone_naive_rotate(hone_ctx *ctx, const hone_naive_rotation *rotation, const void *x, void *y) {
     size_t n = rotation->rows * rotation->heads * rotation->head_dim;
     hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
-    float *cos = hone_arena_scratch(&ctx->arena, rotation->rows * rotation->head_dim * sizeof *cos);
-    float *sin = hone_arena_scratch(&ctx->arena, rotation->rows * rotation->head_dim * sizeof *sin);
     void *straight = hone_arena_scratch(&ctx->arena, n * hone_element_bytes(ctx->compute));
     void *turned = hone_arena_scratch(&ctx->arena, n * hone_element_bytes(ctx->compute));
     void *turned_sin = hone_arena_scratch(&ctx->arena, n * hone_element_bytes(ctx->compute));
     if (!hone_ctx_planning(ctx)) {
-        expand_angles(ctx, rotation, rotation->cos, 1.0f, cos);
-        expand_angles(ctx, rotation, rotation->sin, 0.0f, sin);
-        multiply_angles(ctx, rotation, x, cos, straight);
+        multiply_angles(ctx, rotation, x, rotation->row_cos, straight);
         rotate_half(ctx, rotation, x, turned);
-        multiply_angles(ctx, rotation, turned, sin,
-                        turned_sin); /* both of a pair have one angle: order is free */
+        /* both of a pair have one angle: order is free */
+        multiply_angles(ctx, rotation, turned, rotation->row_sin, turned_sin);
         hone_naive_add(ctx, n, straight, turned_sin, y, ctx->compute);
     }
     hone_arena_release_scratch(&ctx->arena, mark);

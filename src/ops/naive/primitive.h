@@ -32,13 +32,17 @@ void hone_naive_sum_rows(hone_ctx *ctx, size_t rows, size_t cols, const float *x
 void hone_naive_sum_columns(hone_ctx *ctx, size_t rows, size_t cols, const float *x, float *sum);
 
 /* The rotary embedding as x * cos + rotate_half(x) * sin, each product and the rotation with a buffer of its own
- * (scratch); `inverse` runs its gradient. x, y: [rows, heads, head_dim], compute type. Takes memory while planning. */
+ * (scratch); `inverse` runs its gradient. x, y: [rows, heads, head_dim], compute type. Takes memory while planning.
+ *
+ * hone_naive_gather_angles comes first: it gathers cos and sin of every row, for all rotations of the same rows. */
 typedef struct hone_naive_rotation {
     size_t rows, heads, head_dim, rope_dim;
     const int32_t *positions;
     const float *cos, *sin;
     bool interleaved, inverse;
+    const float *row_cos, *row_sin; /* [rows, head_dim], gathered, in scratch */
 } hone_naive_rotation;
+void hone_naive_gather_angles(hone_ctx *ctx, hone_naive_rotation *rotation);
 void hone_naive_rotate(hone_ctx *ctx, const hone_naive_rotation *rotation, const void *x, void *y);
 
 #endif

@@ -14,7 +14,10 @@ static void rotate(hone_ctx *ctx, const hone_rope_args *args, bool inverse) {
         .interleaved = args->interleaved,
         .inverse = inverse,
     };
+    hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
+    hone_naive_gather_angles(ctx, &rotation);
     hone_naive_rotate(ctx, &rotation, args->x, args->y);
+    hone_arena_release_scratch(&ctx->arena, mark);
 }
 
 void hone_naive_rope_embeddings_forward(hone_ctx *ctx, const hone_rope_args *args,
