@@ -100,14 +100,14 @@ static bool gate(const char *name, double value, double least) {
     return false;
 }
 
-static int verdict(const hone_eval_report *report, size_t models_asked) {
+static int verdict(const hone_eval_report *report) {
     hone_eval_score score = hone_eval_report_score(report);
     bool micro_only = given.micro && !given.macro;
     bool met = gate("the overall score", score.overall, given.min_score);
     met &= micro_only ? gate("the kernels' speedup", score.kernel_speedup, given.min_speedup)
                       : gate("the training speedup", score.training_speedup, given.min_speedup);
     if (!met) return HONE_EXIT_GATE;
-    bool untested = !micro_only && (size_t)score.models_tested < models_asked;
+    bool untested = !micro_only && given.models && score.models_tested < score.models_listed;
     return !score.valid || score.rows_failed || untested ? HONE_EXIT_FAILURE : HONE_EXIT_OK;
 }
 
@@ -118,8 +118,7 @@ static int evaluate(hone_eval_options *o) {
     hone_status status = hone_eval(o, &report, &err);
     hone_cli_progress_clear(&bar);
     if (!report) return hone_cli_fail(verb.name, &err);
-    int code =
-        status == HONE_OK ? verdict(report, o->models ? o->model_count : 0) : HONE_EXIT_FAILURE;
+    int code = status == HONE_OK ? verdict(report) : HONE_EXIT_FAILURE;
     if (given.json && hone_eval_report_write_json(report, given.json, &err) != HONE_OK)
         code = hone_cli_fail(verb.name, &err);
     hone_eval_report_free(&report);

@@ -304,6 +304,7 @@ typedef struct hone_eval_score {
     double training_speedup; /* over naive, geometric mean of the models; NaN where not measured */
     int models_tested,
         rows_failed; /* real models fine-tuned with both sets; trainings that failed */
+    int models_listed; /* different models asked for (or known), tested or not */
 } hone_eval_score;
 hone_eval_score hone_eval_report_score(const hone_eval_report *report);
 

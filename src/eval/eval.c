@@ -1,4 +1,5 @@
 /* eval/eval: hone_eval(): both levels in order, progress, and the lines of the report. Layer eval. */
+#define _GNU_SOURCE 1
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/file.h"
@@ -148,8 +149,9 @@ static hone_status probe_model(evaluation *e, const char *name, const char *size
     hone_model_info info;
     hone_error problem = {0};
     hone_macro_row *row;
+    size_t index = e->report->model_count;
+    HONE_TRY(hone_report_add_macro(e->report, index, name, path, &row, err));
     hone_status opened = hone_model_open(path, NULL, &model, &problem);
-    HONE_TRY(hone_report_add_macro(e->report, name, path, &row, err));
     if (opened != HONE_OK) {
         snprintf(row->size, sizeof row->size, "%s", size ? size : "");
         snprintf(row->reason, sizeof row->reason, "%s", problem.message);
@@ -170,7 +172,7 @@ static hone_status probe_model(evaluation *e, const char *name, const char *size
     hone_model_free(&model);
     if (!quantized) return HONE_OK;
     hone_macro_row *second;
-    HONE_TRY(hone_report_add_macro(e->report, name, path, &second, err));
+    HONE_TRY(hone_report_add_macro(e->report, index, name, path, &second, err));
     snprintf(second->size, sizeof second->size, "%s",
              e->report->macro[e->report->macro_count - 2].size);
     snprintf(second->precision, sizeof second->precision, "bfloat16");
@@ -183,13 +185,41 @@ static hone_status list_absent(evaluation *e, const char *name, const char *size
                                const char *reason, hone_error *err) {
     hone_macro_row *row;
     hone_lines_line(&e->text, "    ⬜ Not here (give its folder: --models PATH)");
-    HONE_TRY(hone_report_add_macro(e->report, name, NULL, &row, err));
+    HONE_TRY(hone_report_add_macro(e->report, e->report->model_count, name, NULL, &row, err));
     snprintf(row->size, sizeof row->size, "%s", size);
     snprintf(row->reason, sizeof row->reason, "%s", reason);
     return HONE_OK;
 }
 
+/* Whether `path` leads to the same file or folder as a row before: by links too. */
+static const hone_macro_row *find_same_file(const evaluation *e, const char *path) {
+    const hone_macro_row *found = NULL;
+    char *real = realpath(path, NULL);
+    for (size_t i = 0; real && !found && i < e->report->macro_count; i++) {
+        const hone_macro_row *row = &e->report->macro[i];
+        char *other = row->path ? realpath(row->path, NULL) : NULL;
+        if (other && strcmp(real, other) == 0) found = row;
+        free(other);
+    }
+    free(real);
+    return found;
+}
+
+static const hone_macro_row *find_name(const evaluation *e, const char *name) {
+    for (size_t i = 0; i < e->report->macro_count; i++)
+        if (strcmp(e->report->macro[i].model, name) == 0) return &e->report->macro[i];
+    return NULL;
+}
+
+static hone_status skip_repeated(evaluation *e, const char *what, const hone_macro_row *row) {
+    hone_lines_line(&e->text, "  %s is the same model as %s: once is enough", what, row->model);
+    return HONE_OK;
+}
+
 static hone_status discover_known(evaluation *e, const hone_known_model *known, hone_error *err) {
+    const hone_macro_row *same = known->path ? find_same_file(e, known->path) : NULL;
+    if (!known->path) same = find_name(e, known->name);
+    if (same) return skip_repeated(e, known->name, same);
     hone_lines_line(&e->text, "  Testing %s (%s)...", known->name, known->size);
     if (!known->path) return list_absent(e, known->name, known->size, "not on this machine", err);
     return probe_model(e, known->name, known->size, known->path, err);
@@ -215,10 +245,15 @@ static hone_status discover_wanted(evaluation *e, const char *wanted, const hone
             (k->path && strcmp(wanted, k->path) == 0))
             return discover_known(e, k, err);
     }
-    char name[192];
-    name_of_path(wanted, name, sizeof name);
+    char last[192];
+    bool here = hone_file_exists(wanted);
+    const hone_macro_row *same = here ? find_same_file(e, wanted) : find_name(e, wanted);
+    if (same) return skip_repeated(e, wanted, same);
+    name_of_path(wanted, last, sizeof last);
+    /* Two files may have one name: the whole path tells them apart. What is absent is named as it was asked for. */
+    const char *name = !here || find_name(e, last) ? wanted : last;
     hone_lines_line(&e->text, "  Testing %s (%s)...", name, wanted);
-    if (!hone_file_exists(wanted))
+    if (!here)
         return list_absent(e, name, "", "not on this machine: no such file or folder", err);
     return probe_model(e, name, NULL, wanted, err);
 }

@@ -64,8 +64,8 @@ hone_status hone_report_add_micro(hone_eval_report *report, hone_micro_row **out
 
 static char *copy_text(const char *text) { return text ? strdup(text) : NULL; }
 
-hone_status hone_report_add_macro(hone_eval_report *report, const char *model, const char *path,
-                                  hone_macro_row **out, hone_error *err) {
+hone_status hone_report_add_macro(hone_eval_report *report, size_t index, const char *model,
+                                  const char *path, hone_macro_row **out, hone_error *err) {
     void *rows = report->macro;
     HONE_TRY(grow(&rows, report->macro_count, &report->macro_capacity, sizeof *report->macro, err));
     report->macro = rows;
@@ -75,8 +75,10 @@ hone_status hone_report_add_macro(hone_eval_report *report, const char *model, c
         free(path_copy);
         return hone_fail_memory(err, "the report's rows", strlen(model) + 1);
     }
+    report->model_count = HONE_MAX(report->model_count, index + 1);
     *out = &report->macro[report->macro_count++];
-    **out = (hone_macro_row){.model = model_copy,
+    **out = (hone_macro_row){.model_index = index,
+                             .model = model_copy,
                              .path = path_copy,
                              .tokens_per_sec = NAN,
                              .naive_tokens_per_sec = NAN,

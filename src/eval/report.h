@@ -37,6 +37,7 @@ typedef enum hone_macro_status {
 
 /* One model in one precision, fine-tuned with both sets. */
 typedef struct hone_macro_row {
+    size_t model_index; /* below model_count; rows with the same one are one model, whatever its name */
     char *model, *path; /* owned; path NULL when the model is not here */
     char size[16];      /* "135M" */
     char precision[16]; /* "4-bit", "bfloat16", "q8_0", ...; empty when it could not be opened */
@@ -64,8 +65,9 @@ struct hone_eval_report {
     char *data; /* owned */
     hone_micro_row *micro;
     size_t micro_count, micro_capacity;
-    hone_macro_row *macro; /* rows of one model are neighbours */
+    hone_macro_row *macro;
     size_t macro_count, macro_capacity;
+    size_t model_count; /* models that the rows are of, tested or not */
     double seconds; /* the evaluation took */
 };
 
@@ -73,8 +75,9 @@ hone_status hone_report_make(hone_eval_report **out, hone_error *err);
 
 /* A new row of zeros and NaNs at the end, not tested; pointers to earlier rows become invalid. */
 hone_status hone_report_add_micro(hone_eval_report *report, hone_micro_row **out, hone_error *err);
-hone_status hone_report_add_macro(hone_eval_report *report, const char *model, const char *path,
-                                  hone_macro_row **out, hone_error *err);
+/* `index` says which model: report->model_count for a new one. */
+hone_status hone_report_add_macro(hone_eval_report *report, size_t index, const char *model,
+                                  const char *path, hone_macro_row **out, hone_error *err);
 
 /* Memory for the curves of `steps` steps. */
 hone_status hone_macro_row_reserve(hone_macro_row *row, int steps, hone_error *err);

@@ -4,7 +4,6 @@
 #include "base/size.h"
 
 #include <math.h>
-#include <string.h>
 
 double hone_score_micro(double correct_share, double speedup) {
     return 0.6 * correct_share + 0.4 * fmin(speedup / 1.2, 2);
@@ -47,45 +46,42 @@ hone_kernel_summary hone_summarize_kernel(const hone_eval_report *report, int ke
     return s;
 }
 
-/* Average of one model's rows, report->macro[first..]; returns where the next model begins. */
+/* Average of one model's rows. */
 typedef struct model_average {
     size_t tested, failed;
     double score, log_speedup, memory_ratio, loss_diff;
 } model_average;
 
-static size_t average_model(const hone_eval_report *report, size_t first, model_average *out) {
-    memset(out, 0, sizeof *out);
-    size_t i = first;
-    for (;
-         i < report->macro_count && strcmp(report->macro[i].model, report->macro[first].model) == 0;
-         i++) {
+static model_average average_model(const hone_eval_report *report, size_t index) {
+    model_average out = {0};
+    for (size_t i = 0; i < report->macro_count; i++) {
         const hone_macro_row *row = &report->macro[i];
-        if (row->status == HONE_MACRO_FAILED) out->failed++;
+        if (row->model_index != index) continue;
+        if (row->status == HONE_MACRO_FAILED) out.failed++;
         if (row->status != HONE_MACRO_TESTED) continue;
-        out->tested++;
-        out->score +=
+        out.tested++;
+        out.score +=
             hone_score_macro(row->speedup, row->shipped_speedup, row->loss_diff, row->memory_ratio);
-        out->log_speedup += log(row->speedup);
-        out->memory_ratio += row->memory_ratio;
-        out->loss_diff += row->loss_diff;
+        out.log_speedup += log(row->speedup);
+        out.memory_ratio += row->memory_ratio;
+        out.loss_diff += row->loss_diff;
     }
-    if (out->tested) {
-        double n = (double)out->tested;
-        out->log_speedup /= n;
-        out->memory_ratio /= n;
-        out->loss_diff /= n;
+    if (out.tested) {
+        double n = (double)out.tested;
+        out.log_speedup /= n;
+        out.memory_ratio /= n;
+        out.loss_diff /= n;
     }
-    if (out->tested + out->failed) out->score /= (double)(out->tested + out->failed);
-    return i;
+    if (out.tested + out.failed) out.score /= (double)(out.tested + out.failed);
+    return out;
 }
 
 hone_macro_summary hone_summarize_macro(const hone_eval_report *report) {
     hone_macro_summary s = {.speedup_low = INFINITY, .speedup_high = -INFINITY};
     size_t scored = 0;
     double log_speedup = 0;
-    for (size_t i = 0; i < report->macro_count;) {
-        model_average model;
-        i = average_model(report, i, &model);
+    for (size_t i = 0; i < report->model_count; i++) {
+        model_average model = average_model(report, i);
         s.failed += model.failed;
         s.rows += model.tested;
         if (model.tested + model.failed) {
@@ -139,6 +135,7 @@ hone_eval_score hone_eval_report_score(const hone_eval_report *report) {
     score.macro = report->interrupted ? NAN : macro.score;
     score.training_speedup = macro.speedup;
     score.models_tested = (int)macro.models;
+    score.models_listed = (int)report->model_count;
     score.rows_failed = (int)macro.failed;
     score.overall = score.valid ? 0.5 * score.micro + 0.5 * score.macro : 0;
     return score;
@@ -158,9 +155,8 @@ hone_macro_verdict hone_verdict_macro(double speedup, double memory_ratio, doubl
 const char *hone_consistency(const hone_eval_report *report) {
     double low = INFINITY, high = 0;
     size_t models = 0;
-    for (size_t i = 0; i < report->macro_count;) {
-        model_average model;
-        i = average_model(report, i, &model);
+    for (size_t i = 0; i < report->model_count; i++) {
+        model_average model = average_model(report, i);
         if (!model.tested) continue;
         models++;
         low = fmin(low, exp(model.log_speedup));

@@ -35,14 +35,14 @@ static void add_kernels(hone_eval_report *r, double forward, double backward) {
 }
 
 /* A model that was fine-tuned for 8 steps; the losses differ by `difference` in each. */
-static hone_macro_row *add_model(hone_eval_report *r, const char *name, double speedup,
+static hone_macro_row *add_model(hone_eval_report *r, size_t index, const char *name, double speedup,
                                  double difference, size_t mib, size_t naive_mib) {
     hone_macro_row *row;
     r->macro_wanted = true;
     r->steps = 8;
     r->batch_size = 4;
     r->seq_len = 256;
-    assert_int_equal(hone_report_add_macro(r, name, "/models/it", &row, NULL), HONE_OK);
+    assert_int_equal(hone_report_add_macro(r, index, name, "/models/it", &row, NULL), HONE_OK);
     assert_int_equal(hone_macro_row_reserve(row, 8, NULL), HONE_OK);
     for (int i = 0; i < 8; i++) {
         row->naive_losses[i] = 3 - 0.1 * i;

@@ -49,13 +49,13 @@ static void assert_has(const char *line) {
 
 static void fill(void) {
     add_kernels(report, 2.34, 1.1);
-    add_model(report, "SmolLM2-135M-Instruct 4-bit", 1.5, 0.0008, 310, 1000);
+    add_model(report, 0, "SmolLM2-135M-Instruct 4-bit", 1.5, 0.0008, 310, 1000);
     hone_macro_row *second =
-        add_model(report, "SmolLM2-135M-Instruct 4-bit", 1.2, 0.002, 500, 1000);
+        add_model(report, 0, "SmolLM2-135M-Instruct 4-bit", 1.2, 0.002, 500, 1000);
     snprintf(second->precision, sizeof second->precision, "bfloat16");
     second->converted = true;
     hone_macro_row *absent;
-    assert_int_equal(hone_report_add_macro(report, "org/absent", NULL, &absent, NULL), HONE_OK);
+    assert_int_equal(hone_report_add_macro(report, 1, "org/absent", NULL, &absent, NULL), HONE_OK);
     snprintf(absent->reason, sizeof absent->reason, "not on this machine");
 }
 
@@ -276,7 +276,7 @@ static void json_of_foreign_bytes_and_untested_rows(void **state) {
     (void)state;
     hone_macro_row *row;
     hone_micro_row *micro;
-    assert_int_equal(hone_report_add_macro(report, "caf\xe9", "/m/caf\xe9", &row, NULL), HONE_OK);
+    assert_int_equal(hone_report_add_macro(report, 0, "caf\xe9", "/m/caf\xe9", &row, NULL), HONE_OK);
     assert_int_equal(hone_report_add_micro(report, &micro, NULL), HONE_OK);
     json_t *root = write_and_read();
     json_t *object = json_array_get(json_object_get(root, "macro"), 0);

@@ -58,7 +58,7 @@ static void wrong_kernel_voids_the_run(void **state) {
     hone_eval_report *r = NULL;
     assert_int_equal(hone_report_make(&r, NULL), HONE_OK);
     add_kernels(r, 1.2, 1.2);
-    add_model(r, "a", 1.2, 0, 70, 100);
+    add_model(r, 0, "a", 1.2, 0, 70, 100);
     assert_true(hone_eval_report_score(r).overall > 0.9);
     r->micro[5].correct = false; /* swiglu, backward */
     hone_eval_score s = hone_eval_report_score(r);
@@ -90,7 +90,7 @@ static void figures_of_a_model(void **state) {
     (void)state;
     hone_eval_report *r = NULL;
     assert_int_equal(hone_report_make(&r, NULL), HONE_OK);
-    hone_macro_row *row = add_model(r, "a", 1.5, 0, 250, 1000);
+    hone_macro_row *row = add_model(r, 0, "a", 1.5, 0, 250, 1000);
     row->losses[4] += 0.5;
     row->losses[6] -= 0.02;
     row->losses[7] += 0.04;
@@ -113,7 +113,7 @@ static void few_steps_count_the_last(void **state) {
     (void)state;
     hone_eval_report *r = NULL;
     assert_int_equal(hone_report_make(&r, NULL), HONE_OK);
-    hone_macro_row *row = add_model(r, "a", 1, 0, 1, 1);
+    hone_macro_row *row = add_model(r, 0, "a", 1, 0, 1, 1);
     row->steps = 2;
     row->losses[1] += 0.25;
     hone_macro_row_finish(row, 1024, 1);
@@ -131,11 +131,11 @@ static void rows_are_averaged_before_models(void **state) {
     hone_eval_report *r = NULL;
     hone_macro_row *absent;
     assert_int_equal(hone_report_make(&r, NULL), HONE_OK);
-    add_model(r, "a", 1.2, 0, 50, 100);
-    add_model(r, "a", 2.4, 0.1, 100, 100);
+    add_model(r, 0, "a", 1.2, 0, 50, 100);
+    add_model(r, 0, "a", 2.4, 0.1, 100, 100);
     assert_string_equal(hone_consistency(r), "not measurable"); /* two precisions are one model */
-    add_model(r, "b", 1.2, 0, 50, 100);
-    assert_int_equal(hone_report_add_macro(r, "c", NULL, &absent, NULL), HONE_OK);
+    add_model(r, 1, "b", 1.2, 0, 50, 100);
+    assert_int_equal(hone_report_add_macro(r, 2, "c", NULL, &absent, NULL), HONE_OK);
     double first = 0.4 + 0.2 / 1.1 + 0.3 + 0.1, second = 0.8 + 0.2 / 1.1 + 0 + 0;
     hone_macro_summary s = hone_summarize_macro(r);
     assert_int_equal(s.models, 2);
@@ -150,12 +150,32 @@ static void rows_are_averaged_before_models(void **state) {
     hone_eval_report_free(&r);
 }
 
+/* Rows of A, B, A again: two models, wherever the rows are and whatever the models are called. */
+static void models_are_told_apart_by_index(void **state) {
+    (void)state;
+    static const char *const names[2][3] = {{"a", "b", "a"}, {"model", "model", "model"}};
+    for (int i = 0; i < 2; i++) {
+        hone_eval_report *r = NULL;
+        assert_int_equal(hone_report_make(&r, NULL), HONE_OK);
+        add_model(r, 0, names[i][0], 1.2, 0, 50, 100);
+        add_model(r, 1, names[i][1], 2.4, 0, 50, 100);
+        add_model(r, 0, names[i][2], 1.2, 0, 50, 100);
+        hone_macro_summary s = hone_summarize_macro(r);
+        assert_int_equal(s.models, 2);
+        assert_int_equal(s.rows, 3);
+        NEAR(s.speedup, sqrt(1.2 * 2.4)); /* not the cube root of 1.2 * 2.4 * 1.2 */
+        assert_string_equal(hone_consistency(r), "Low");
+        assert_int_equal(hone_eval_report_score(r).models_listed, 2);
+        hone_eval_report_free(&r);
+    }
+}
+
 static void failures_are_not_dropped(void **state) {
     (void)state;
     hone_eval_report *r = NULL;
     assert_int_equal(hone_report_make(&r, NULL), HONE_OK);
-    add_model(r, "a", 1.2, 0, 50, 100);
-    add_model(r, "a", 1.2, 0, 50, 100)->status = HONE_MACRO_FAILED;
+    add_model(r, 0, "a", 1.2, 0, 50, 100);
+    add_model(r, 0, "a", 1.2, 0, 50, 100)->status = HONE_MACRO_FAILED;
     hone_eval_score s = hone_eval_report_score(r);
     NEAR(s.macro, (0.4 + 0.2 / 1.1 + 0.3 + 0.1) / 2);
     assert_int_equal(s.rows_failed, 1);
@@ -188,6 +208,7 @@ int main(void) {
         cmocka_unit_test(figures_of_a_model),
         cmocka_unit_test(few_steps_count_the_last),
         cmocka_unit_test(rows_are_averaged_before_models),
+        cmocka_unit_test(models_are_told_apart_by_index),
         cmocka_unit_test(failures_are_not_dropped),
         cmocka_unit_test(verdicts),
     };
