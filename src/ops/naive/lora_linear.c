@@ -30,6 +30,11 @@ static hone_matrix unpack_weight(hone_ctx *ctx, const hone_matrix *w) {
     return hone_matrix_dense(dense, ctx->compute, w->rows, w->cols);
 }
 
+static void multiply(hone_ctx *ctx, size_t n, float alpha, const void *x, hone_dtype x_dtype,
+                     void *y, hone_dtype y_dtype) {
+    if (!hone_ctx_planning(ctx)) hone_naive_scale(ctx, n, alpha, x, x_dtype, y, y_dtype);
+}
+
 /* y = base + low. */
 static void add(hone_ctx *ctx, size_t n, const float *base, const float *low, void *y,
                 hone_dtype y_dtype) {
@@ -81,7 +86,7 @@ void hone_naive_lora_linear_forward(hone_ctx *ctx, const hone_lora_linear_args *
         float *low = floats(ctx, rows * out), *scaled = floats(ctx, rows * out);
         hone_linear_product(ctx, rows, args->x, in, &a, true, NULL, rank, xa, ctx->compute);
         hone_linear_product(ctx, rows, xa, rank, &b, true, NULL, out, low, HONE_F32);
-        hone_naive_scale(ctx, rows * out, lora->scale, low, HONE_F32, scaled, HONE_F32);
+        multiply(ctx, rows * out, lora->scale, low, HONE_F32, scaled, HONE_F32);
         add(ctx, rows * out, base, scaled, y, args->y_dtype);
     }
     if (args->accumulate) hone_residual_add(ctx, rows * out, args->y, y, HONE_F32, args->y);
@@ -111,7 +116,7 @@ static void adapter_backward(hone_ctx *ctx, const hone_lora_linear_args *args, c
     hone_matrix a = hone_matrix_dense(lora->a, HONE_F32, rank, in);
     hone_matrix b = hone_matrix_dense(lora->b, HONE_F32, out, rank);
     void *scaled = buffer(ctx, rows * out), *t = buffer(ctx, rows * rank);
-    hone_naive_scale(ctx, rows * out, lora->scale, args->dy, ctx->compute, scaled, ctx->compute);
+    multiply(ctx, rows * out, lora->scale, args->dy, ctx->compute, scaled, ctx->compute);
     hone_linear_product(ctx, rows, scaled, out, &b, false, NULL, rank, t, ctx->compute);
     adapter_gradients(ctx, args, scaled, t, xa);
     if (low != NULL) hone_linear_product(ctx, rows, t, rank, &a, false, NULL, in, low, HONE_F32);
