@@ -111,13 +111,16 @@ static void sum_heads(hone_ctx *ctx, const hone_attention_args *args, const void
 }
 
 /* Through the repetition and the rotation: from the gradient of k as it was used to that of args->k. */
-static void finish_k(hone_ctx *ctx, const hone_attention_args *args, const void *repeated, void *dk,
+static void finish_k(hone_ctx *ctx, const hone_attention_args *args, void *repeated, void *dk,
                      hone_naive_rotation *rotation) {
     hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
     size_t bytes =
         args->kv_rows * args->kv_heads * args->head_dim * hone_element_bytes(ctx->compute);
-    void *summed = args->cos ? hone_arena_scratch(&ctx->arena, bytes) : dk;
-    if (!hone_ctx_planning(ctx)) sum_heads(ctx, args, repeated, summed);
+    void *summed = repeated;
+    if (args->heads != args->kv_heads) {
+        summed = args->cos ? hone_arena_scratch(&ctx->arena, bytes) : dk;
+        if (!hone_ctx_planning(ctx)) sum_heads(ctx, args, repeated, summed);
+    }
     rotation->heads = args->kv_heads;
     if (args->cos) hone_naive_rotate(ctx, rotation, summed, dk);
     hone_arena_release_scratch(&ctx->arena, mark);
@@ -133,10 +136,11 @@ void hone_naive_attention_with_rope_backward(hone_ctx *ctx, const hone_attention
     job.p = saved->slot[HONE_NAIVE_P];
     bool run = !hone_ctx_planning(ctx);
     size_t count = job.score_count, bytes = hone_element_bytes(ctx->compute),
-           width = args->heads * args->head_dim;
+           width = args->heads * args->head_dim, kv_bytes = args->kv_rows * width * bytes;
+    bool grouped = args->heads != args->kv_heads;
     void *dq = args->cos ? hone_arena_scratch(&ctx->arena, args->q_rows * width * bytes) : args->dq;
-    void *dk = hone_arena_scratch(&ctx->arena, args->kv_rows * width * bytes);
-    void *dv = hone_arena_scratch(&ctx->arena, args->kv_rows * width * bytes);
+    void *dk = args->cos || grouped ? hone_arena_scratch(&ctx->arena, kv_bytes) : args->dk;
+    void *dv = grouped ? hone_arena_scratch(&ctx->arena, kv_bytes) : args->dv;
     void *ds_compute = hone_arena_scratch(&ctx->arena, count * bytes);
     hone_arena_mark before = hone_arena_get_mark(&ctx->arena);
     float *dp = hone_arena_scratch(&ctx->arena, count * sizeof *dp);
@@ -156,7 +160,7 @@ void hone_naive_attention_with_rope_backward(hone_ctx *ctx, const hone_attention
     if (run) {
         hone_naive_each_block(&job, false, gradient_of_q, ds_compute, dq);
         hone_naive_each_block(&job, true, gradient_of_k, ds_compute, dk);
-        sum_heads(ctx, args, dv, args->dv);
+        if (grouped) sum_heads(ctx, args, dv, args->dv);
     }
     hone_naive_rotation rotation = {
         .rows = args->q_rows,
