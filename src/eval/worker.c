@@ -239,13 +239,17 @@ hone_status hone_worker_finish(hone_worker *worker, const hone_patience *patienc
         HONE_TRY(wait_for_output(worker, patience, deadline, err));
         worker->lines.size = 0;
     }
-    while (waitpid(worker->pid, &how, WNOHANG) == 0) {
+    pid_t ended;
+    while ((ended = waitpid(worker->pid, &how, WNOHANG)) == 0 || (ended < 0 && errno == EINTR)) {
         if (hone_clock_seconds() > deadline)
             return hone_fail(err, HONE_ERR_LIMIT, "the %s worker did not end within %.0f s",
                              worker->name, patience->seconds);
         poll(NULL, 0, 5);
     }
     worker->pid = 0;
+    if (ended < 0)
+        return hone_fail(err, HONE_ERR_IO, "how the %s worker ended cannot be known: %s",
+                         worker->name, strerror(errno));
     if (WIFEXITED(how) && WEXITSTATUS(how) == 0) return HONE_OK;
     char words[512];
     last_words(worker, words, sizeof words);

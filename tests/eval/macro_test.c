@@ -184,6 +184,17 @@ static void stopping_keeps_what_was_done(void **state) {
     assert_true(counted.waits > 0);
 }
 
+/* Whose children are not kept cannot be told how they ended: that is not taken for a good end. */
+static void end_that_nobody_saw_is_no_success(void **state) {
+    (void)state;
+    void (*before)(int) = signal(SIGCHLD, SIG_IGN);
+    assert_int_equal(run("well", NULL, &counted, row), HONE_OK);
+    signal(SIGCHLD, before);
+    assert_int_equal(row->status, HONE_MACRO_FAILED);
+    assert_non_null(strstr(row->reason, "ended cannot be known"));
+    assert_int_equal(row->steps, 4);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(both_train_in_turns, setup, teardown),
@@ -191,6 +202,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(misbehaviour_is_a_failure_with_its_reason, setup, teardown),
         cmocka_unit_test_setup_teardown(worker_that_is_not_there, setup, teardown),
         cmocka_unit_test_setup_teardown(stopping_keeps_what_was_done, setup, teardown),
+        cmocka_unit_test_setup_teardown(end_that_nobody_saw_is_no_success, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
