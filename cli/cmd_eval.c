@@ -108,6 +108,7 @@ static int verdict(const hone_eval_report *report) {
                       : gate("the training speedup", score.training_speedup, given.min_speedup);
     if (!met) return HONE_EXIT_GATE;
     bool untested = !micro_only && given.models && score.models_tested < score.models_listed;
+    untested |= (given.micro || !given.macro) && !isfinite(score.micro);
     return !score.valid || score.rows_failed || untested ? HONE_EXIT_FAILURE : HONE_EXIT_OK;
 }
 

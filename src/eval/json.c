@@ -63,15 +63,20 @@ static json_t *options_json(const hone_eval_report *r) {
 }
 
 static json_t *micro_json(const hone_micro_row *row) {
-    json_t *correct = row->tested ? json_boolean(row->correct) : json_null();
+    bool wrong = hone_row_is_wrong(row);
+    json_t *correct = row->tested || wrong ? json_boolean(!wrong) : json_null();
     return json_pack(
-        "{s:s, s:s, s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:o}",
+        "{s:s, s:s, s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, "
+        "s:i, s:o}",
         "kernel", hone_kernel_names[row->kernel], "pass", row->backward ? "backward" : "forward",
         "correct", correct, "dtype", row->dtype, "weights", text(row->weights), "shape", row->shape,
         "speedup", number(row->speedup), "speedup_interval", interval(row->speedup_interval),
         "memory_ratio", number(row->memory_ratio), "ms", number(row->seconds * 1e3), "naive_ms",
         number(row->naive_seconds * 1e3), "bytes", bytes_or_null(row->bytes), "naive_bytes",
-        bytes_or_null(row->naive_bytes), "trials", row->trials, "calls", row->calls, "reason",
+        bytes_or_null(row->naive_bytes), "gflops", number(row->flops / row->seconds / 1e9),
+        "naive_gflops", number(row->flops / row->naive_seconds / 1e9), "gb_per_sec",
+        number(row->traffic / row->seconds / 1e9), "naive_gb_per_sec",
+        number(row->traffic / row->naive_seconds / 1e9), "trials", row->trials, "calls", row->calls, "reason",
         text(row->reason));
 }
 

@@ -64,11 +64,20 @@ static void describe_row(const hone_micro_row *row, char *out, size_t size) {
              row->weights ? row->weights : "", row->shape);
 }
 
+static void wrong_line(hone_lines *text, const hone_micro_row *wrong) {
+    char row[192];
+    if (!wrong) return;
+    describe_row(wrong, row, sizeof row);
+    hone_lines_line(text, "    ❌ %s: %s", row, wrong->reason);
+}
+
 void hone_lines_kernel(hone_lines *text, const hone_eval_report *report, int kernel, int pass) {
     hone_kernel_summary s = hone_summarize_kernel(report, kernel, pass);
     const char *name = hone_kernel_names[kernel];
     const char *suffix = pass == HONE_PASS_BACKWARD ? " backward" : "";
-    if (s.tested == 0) {
+    if (s.tested == 0 && s.wrong) {
+        hone_lines_line(text, "  %s%s: ❌ WRONG, not timed", name, suffix);
+    } else if (s.tested == 0) {
         hone_lines_line(text, "  %s%s: ⬜ not tested", name, suffix);
     } else if (!isfinite(s.speedup)) {
         hone_lines_line(text, "  %s%s: %s", name, suffix,
@@ -79,10 +88,11 @@ void hone_lines_kernel(hone_lines *text, const hone_eval_report *report, int ker
                         s.correct ? light(s.speedup) : "❌ WRONG",
                         s.tested < s.rows ? " (in part)" : "");
     }
-    if (s.wrong) {
+    wrong_line(text, s.wrong);
+    if (s.missing && s.missing != s.wrong && s.missing->reason[0]) {
         char row[192];
-        describe_row(s.wrong, row, sizeof row);
-        hone_lines_line(text, "    ❌ %s: %s", row, s.wrong->reason);
+        describe_row(s.missing, row, sizeof row);
+        hone_lines_line(text, "    ⬜ %s: %s", row, s.missing->reason);
     }
 }
 
@@ -185,7 +195,9 @@ void hone_lines_final(hone_lines *text, const hone_eval_report *report) {
     if (report->interrupted)
         hone_lines_line(text, "  Stopped early: what is not shown above was not tested");
     if (!score.valid) {
-        hone_lines_line(text, "  ❌ INVALID: a kernel is wrong (see above); the overall score is 0");
+        hone_lines_line(text, "  ❌ INVALID: a kernel is wrong; the overall score is 0");
+        for (int k = 0; k < HONE_KERNEL_COUNT; k++)
+            wrong_line(text, hone_summarize_kernel(report, k, HONE_PASS_BOTH).wrong);
     }
     score_line(text, "Overall Score", score.overall);
     score_line(text, "Micro Score", score.micro);

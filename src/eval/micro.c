@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "cases/cases.h"
+#include "eval/score.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -52,6 +53,7 @@ typedef struct group {
     input_set sets[MAX_SETS];
     size_t set_count;
     int rounds; /* calls of a sample = rounds * set_count */
+    hone_case_memory memory[SIDES];
     double samples[SIDES][PASSES][MAX_TRIALS];
 } group;
 
@@ -128,6 +130,7 @@ static hone_case_pass pass_of(const hone_case_run *run, const char *tensor) {
 static void mark_wrong(hone_micro_row *row, const char *where, const char *message) {
     if (row->correct)
         snprintf(row->reason, sizeof row->reason, "%s%s%s", where, where[0] ? ": " : "", message);
+    row->checked = true;
     row->correct = false;
 }
 
@@ -189,6 +192,7 @@ static hone_status open_set(group *g, hone_error *err) {
         hone_case_memory memory =
             hone_case_plan(&set->run[side], g->options->kernels, g->options->threads);
         HONE_TRY(hone_arena_open(&set->arena[side], memory.arena, false, err));
+        g->memory[side] = memory;
     }
     g->set_count++;
     return HONE_OK;
@@ -302,11 +306,9 @@ static hone_status verify(group *g, hone_micro_row *rows, hone_error *err) {
 
 static void fill_row(const group *g, int pass, int trials, hone_micro_row *row) {
     double naive[MAX_TRIALS], candidate[MAX_TRIALS];
-    hone_case_memory memory[SIDES];
     size_t n = (size_t)trials;
-    for (int side = 0; side < SIDES; side++)
-        memory[side] =
-            hone_case_plan(&g->sets[0].run[side], g->options->kernels, g->options->threads);
+    if (row->correct) row->reason[0] = 0;
+    hone_case_work(g->kind, &g->shape, (hone_case_pass)pass, &row->flops, &row->traffic);
     row->speedup_interval = hone_stats_ratio_interval(
         g->samples[NAIVE][pass], g->samples[CANDIDATE][pass], n, g->options->seed);
     memcpy(naive, g->samples[NAIVE][pass], n * sizeof naive[0]);
@@ -314,8 +316,8 @@ static void fill_row(const group *g, int pass, int trials, hone_micro_row *row) 
     row->naive_seconds = hone_stats_median(naive, n);
     row->seconds = hone_stats_median(candidate, n);
     row->speedup = row->naive_seconds / row->seconds;
-    row->bytes = memory[CANDIDATE].peak[pass];
-    row->naive_bytes = memory[NAIVE].peak[pass];
+    row->bytes = g->memory[CANDIDATE].peak[pass];
+    row->naive_bytes = g->memory[NAIVE].peak[pass];
     if (row->naive_bytes > 0) row->memory_ratio = (double)row->bytes / (double)row->naive_bytes;
     row->trials = trials;
     row->calls = g->rounds * (int)g->set_count;
@@ -346,11 +348,8 @@ static hone_status measure(group *g, hone_micro_row *rows, double budget, double
     hone_status status;
     HONE_TRY_GOTO(status, done, choose_calls(g, trials, budget, err));
     HONE_TRY_GOTO(status, done, run_trials(g, trials, fraction, err));
-    for (int pass = 0; pass < PASSES; pass++) {
-        if (rows[pass].correct) rows[pass].reason[0] = 0;
-        fill_row(g, pass, trials, &rows[pass]);
-    }
     HONE_TRY_GOTO(status, done, verify(g, rows, err));
+    for (int pass = 0; pass < PASSES; pass++) fill_row(g, pass, trials, &rows[pass]);
 done:
     close_sets(g);
     return status;
@@ -366,22 +365,40 @@ typedef struct level {
     group *g;
 } level;
 
+/* What cannot be measured here is a result, of these rows alone: the others go on. */
+static hone_status pass_over(hone_status status, hone_micro_row *rows, size_t count,
+                             const hone_error *problem, hone_error *err) {
+    if (status == HONE_ERR_INTERRUPTED) return hone_fail(err, status, "%s", problem->message);
+    for (size_t i = 0; status != HONE_OK && i < count; i++) {
+        if (!hone_row_is_wrong(&rows[i]))
+            snprintf(rows[i].reason, sizeof rows[i].reason, "%.500s", problem->message);
+    }
+    return HONE_OK;
+}
+
 static hone_status run_kernel(level *l, int kernel, size_t first_row, hone_error *err) {
     const hone_micro_options *o = l->options;
     hone_case_shape shapes[MAX_SHAPES * VARIANTS];
     const hone_case *kind = hone_case_find(hone_kernel_names[kernel]);
     size_t count = kernel_shapes(kind, shapes);
-    for (size_t i = 0; i < PASSES * count; i++) l->report->micro[first_row + i].correct = true;
-    HONE_TRY(check_kernel(o, l->report, kernel, kind, (double)l->done / (double)l->groups, err));
-    for (size_t i = 0; i < count; i++) {
+    hone_micro_row *rows = &l->report->micro[first_row];
+    hone_error problem = {0};
+    for (size_t i = 0; i < PASSES * count; i++) rows[i].correct = true;
+    hone_status checked = check_kernel(o, l->report, kernel, kind,
+                                       (double)l->done / (double)l->groups, &problem);
+    HONE_TRY(pass_over(checked, rows, PASSES * count, &problem, err));
+    for (size_t i = 0; i < PASSES * count && checked == HONE_OK; i++) rows[i].checked = true;
+    if (checked != HONE_OK) l->done += count;
+    for (size_t i = 0; i < count && checked == HONE_OK; i++) {
         double left = l->deadline - hone_clock_seconds();
         double budget = fmax(left / (double)(l->groups - l->done), LEAST_BUDGET);
         memset(l->g, 0, sizeof *l->g);
         l->g->options = o;
         l->g->kind = kind;
         l->g->shape = shapes[i];
-        HONE_TRY(measure(l->g, &l->report->micro[first_row + PASSES * i], budget,
-                         (double)l->done / (double)l->groups, err));
+        hone_status measured = measure(l->g, &rows[PASSES * i], budget,
+                                       (double)l->done / (double)l->groups, &problem);
+        HONE_TRY(pass_over(measured, &rows[PASSES * i], PASSES, &problem, err));
         l->done++;
     }
     if (o->on_kernel) o->on_kernel(o->user, kernel);

@@ -19,7 +19,9 @@ typedef struct hone_micro_row {
     const char
         *weights;   /* of the linear layers: "f32", "bf16", "q4_1"; NULL: the kernel has none */
     char shape[80]; /* e.g. "batch 4, seq 64, hidden 256" */
-    bool tested, correct;
+    bool checked; /* against the oracle, in whole or until a case failed */
+    bool tested;  /* timed, and the timed calls compared */
+    bool correct; /* as far as checked or tested */
     char reason[512];  /* why not correct or not tested: the case, the output, by how much */
     int trials, calls; /* pairs of samples, calls in each sample */
     double seconds, naive_seconds;  /* of one call, medians */
@@ -27,6 +29,7 @@ typedef struct hone_micro_row {
     hone_interval speedup_interval; /* 95% */
     size_t bytes, naive_bytes;      /* peak of outputs, saved tensors and scratch; inputs apart */
     double memory_ratio;
+    double flops, traffic; /* of one call: operations and bytes that it cannot do without */
 } hone_micro_row;
 
 typedef enum hone_macro_status {

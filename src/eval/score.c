@@ -16,6 +16,10 @@ double hone_score_macro(double speedup, double shipped_speedup, double loss_diff
            0.3 * fmax(0, 1 - loss_diff / 0.1) + 0.1 * memory;
 }
 
+bool hone_row_is_wrong(const hone_micro_row *row) {
+    return (row->checked || row->tested) && !row->correct;
+}
+
 hone_kernel_summary hone_summarize_kernel(const hone_eval_report *report, int kernel, int passes) {
     hone_kernel_summary s = {.correct = true};
     double log_speedup = 0, log_memory = 0;
@@ -25,12 +29,13 @@ hone_kernel_summary hone_summarize_kernel(const hone_eval_report *report, int ke
         int pass = row->backward ? HONE_PASS_BACKWARD : HONE_PASS_FORWARD;
         if (row->kernel != kernel || (pass & passes) == 0) continue;
         s.rows++;
-        if (!row->tested) continue;
-        s.tested++;
-        if (!row->correct) {
+        if (hone_row_is_wrong(row)) {
             s.correct = false;
             if (!s.wrong) s.wrong = row;
         }
+        if (!row->tested && !s.missing) s.missing = row;
+        if (!row->tested) continue;
+        s.tested++;
         if (!(row->speedup > 0)) continue;
         timed++;
         log_speedup += log(row->speedup);

@@ -12,13 +12,17 @@ double hone_score_micro(double correct_share, double speedup);
 double hone_score_macro(double speedup, double shipped_speedup, double loss_diff,
                         double memory_ratio);
 
+/* Found wrong, by the check before the timing or by a timed call. */
+bool hone_row_is_wrong(const hone_micro_row *row);
+
 /* All rows of one kernel (passes: 1 forward, 2 backward, 3 both). */
 typedef struct hone_kernel_summary {
     size_t rows, tested;
-    bool correct;                  /* of those tested */
+    bool correct;                  /* of those checked or tested */
     double speedup, memory_ratio;  /* geometric means over the rows; NaN for none */
     double seconds, naive_seconds; /* sums over the rows */
     const hone_micro_row *wrong;   /* the first wrong one; NULL when correct */
+    const hone_micro_row *missing; /* the first one not tested; NULL when all were */
 } hone_kernel_summary;
 enum { HONE_PASS_FORWARD = 1, HONE_PASS_BACKWARD = 2, HONE_PASS_BOTH = 3 };
 hone_kernel_summary hone_summarize_kernel(const hone_eval_report *report, int kernel, int passes);

@@ -25,6 +25,8 @@ static void add_kernels(hone_eval_report *r, double forward, double backward) {
             row->speedup_interval = (hone_interval){row->speedup * 0.99, row->speedup * 1.01};
             row->seconds = 0.0021;
             row->naive_seconds = row->seconds * row->speedup;
+            row->flops = 2e9 * row->seconds;
+            row->traffic = 1e9 * row->naive_seconds;
             row->bytes = 500;
             row->naive_bytes = 1000;
             row->memory_ratio = 0.5;

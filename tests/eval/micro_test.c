@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "base/cpu.h"
+#include "cases/cases.h"
 #include "eval/micro.h"
 #include "eval/score.h"
 
@@ -201,6 +202,73 @@ static void stopping_leaves_the_rest_untested(void **state) {
                      4 * 2 * (4 * 2 + 2 * 3)); /* shapes, passes, kernels by types */
 }
 
+/* Wrong by the check, and stopped before the first timed call: wrong all the same. */
+static void stopping_does_not_hide_a_wrong_kernel(void **state) {
+    (void)state;
+    tally count = {0};
+    broken.rms_norm_backward = slightly_wrong_backward;
+    const hone_case *kind = hone_case_find("rms_norm");
+    count.stop_after = 2 * (int)kind->shape_count + 1; /* asked once for each case and type */
+    assert_int_equal(run(&broken, "rms_norm", &count), HONE_ERR_INTERRUPTED);
+    size_t wrong = 0;
+    for (size_t i = 0; i < report->micro_count; i++) {
+        assert_false(report->micro[i].tested);
+        assert_true(report->micro[i].checked);
+        wrong += hone_row_is_wrong(&report->micro[i]);
+    }
+    assert_int_equal(wrong, report->micro_count / 2);
+    assert_non_null(strstr(first_wrong()->reason, "case batch "));
+    assert_false(hone_summarize_kernel(report, 0, HONE_PASS_BOTH).correct);
+    hone_eval_score score = hone_eval_report_score(report);
+    assert_false(score.valid);
+    assert_true(score.overall == 0);
+}
+
+/* Plans more memory than any machine has, at one of the measured shapes. */
+static void wants_too_much(hone_ctx *ctx, const hone_rms_norm_args *args, hone_saved *saved) {
+    if (hone_ctx_planning(ctx) && args->hidden == 512 && args->rows == 1024)
+        (void)hone_arena_scratch(&ctx->arena, (size_t)1 << 60);
+    hone_ops_fused.rms_norm_forward(ctx, args, saved);
+}
+
+static void what_does_not_fit_is_not_tested(void **state) {
+    (void)state;
+    tally t = {0};
+    broken.rms_norm_forward = wants_too_much;
+    assert_int_equal(run(&broken, "rms_norm", &t), HONE_OK);
+    assert_int_equal(t.kernels_done, 1);
+    size_t untested = 0;
+    for (size_t i = 0; i < report->micro_count; i++) {
+        const hone_micro_row *r = &report->micro[i];
+        assert_true(r->tested == !strstr(r->shape, "hidden 512"));
+        if (r->tested) continue;
+        untested++;
+        assert_null(strstr(r->reason, "stopped")); /* but what could not be had */
+        assert_true(r->reason[0]);
+        assert_true(isnan(r->speedup));
+    }
+    assert_int_equal(untested, 2 * 2); /* passes, types */
+    hone_eval_score score = hone_eval_report_score(report);
+    assert_true(score.valid && isnan(score.micro));
+}
+
+/* 6 rows: x W^T is 2*6*5*7 = 420, x A^T and its product with B^T 2*6*2*5 + 2*6*2*7 = 288. Backward does dx, and for
+ * the adapters dx and their own gradients; a trained weight's gradient is another 420. */
+static void operations_are_counted(void **state) {
+    (void)state;
+    hone_case_shape shape = {.batch = 2, .seq = 3, .in = 5, .out = 7, .rank = 2};
+    const hone_case *kind = hone_case_find("lora_linear");
+    double flops, bytes;
+    hone_case_work(kind, &shape, HONE_CASE_FORWARD, &flops, &bytes);
+    assert_true(flops == 420 + 288);
+    assert_true(bytes == 4 * (6 * 5 + 6 * 7 + 5 * 7 + 2 * 5 + 2 * 7)); /* x, y, W, A, B */
+    hone_case_work(kind, &shape, HONE_CASE_BACKWARD, &flops, &bytes);
+    assert_true(flops == 420 + 2 * 288);
+    shape.trained = true;
+    hone_case_work(kind, &shape, HONE_CASE_BACKWARD, &flops, &bytes);
+    assert_true(flops == 2 * 420 + 2 * 288);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(shipped_kernel_is_measured, setup, teardown),
@@ -210,6 +278,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(output_that_is_not_written_is_found, setup, teardown),
         cmocka_unit_test_setup_teardown(changed_input_is_found, setup, teardown),
         cmocka_unit_test_setup_teardown(stopping_leaves_the_rest_untested, setup, teardown),
+        cmocka_unit_test_setup_teardown(stopping_does_not_hide_a_wrong_kernel, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_does_not_fit_is_not_tested, setup, teardown),
+        cmocka_unit_test(operations_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

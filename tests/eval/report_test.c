@@ -131,7 +131,7 @@ static void wrong_kernel_is_named(void **state) {
     assert_has("    ❌ lora_linear backward, f32, weights q4_1, batch 4, seq 64, hidden 256: dx "
                "differs by 0.5");
     assert_has("  Correct kernels: 5 of 6");
-    assert_has("  ❌ INVALID: a kernel is wrong (see above); the overall score is 0");
+    assert_has("  ❌ INVALID: a kernel is wrong; the overall score is 0");
     assert_has("  Overall Score: 0.000");
 }
 
@@ -149,6 +149,23 @@ static void nothing_measured_says_so(void **state) {
     assert_has("  Overall Score: not measured");
     assert_has("  Real Models Tested: 0");
     assert_has("  Cross-Model Consistency: not measurable");
+}
+
+/* The check found it wrong; then the evaluation was stopped, before it was timed. */
+static void wrong_without_times_is_wrong(void **state) {
+    (void)state;
+    add_kernels(report, 2, 2);
+    for (size_t i = 0; i < report->micro_count; i++) report->micro[i].tested = false;
+    hone_micro_row *row = &report->micro[8];
+    row->checked = true;
+    row->correct = false;
+    snprintf(row->reason, sizeof row->reason, "case batch 1: y differs");
+    report->interrupted = true;
+    print_all();
+    assert_has("  lora_linear: ❌ WRONG, not timed");
+    assert_has("  ❌ INVALID: a kernel is wrong; the overall score is 0");
+    assert_has("    ❌ lora_linear forward, f32, weights q4_1, batch 4, seq 64, hidden 256: case "
+               "batch 1: y differs");
 }
 
 /* ---- JSON ---- */
@@ -207,7 +224,8 @@ static void assert_row_members(const json_t *root) {
                    {"pass", 's'}, {"correct", 'B'}, {"dtype", 's'}, {"weights", 'S'},
                    {"shape", 's'}, {"speedup", 'N'}, {"speedup_interval", 'a'},
                    {"memory_ratio", 'N'}, {"ms", 'N'}, {"naive_ms", 'N'}, {"bytes", 'I'},
-                   {"naive_bytes", 'I'}, {"trials", 'i'}, {"calls", 'i'}, {"reason", 'S'});
+                   {"naive_bytes", 'I'}, {"gflops", 'N'}, {"naive_gflops", 'N'}, {"gb_per_sec", 'N'},
+                   {"naive_gb_per_sec", 'N'}, {"trials", 'i'}, {"calls", 'i'}, {"reason", 'S'});
     for (size_t i = 0; i < 3; i++) {
         ASSERT_MEMBERS(json_array_get(json_object_get(root, "macro"), i), {"model", 's'},
                        {"path", 'S'}, {"size", 'S'}, {"precision", 'S'}, {"converted", 'b'},
@@ -257,6 +275,8 @@ static void json_has_the_figures(void **state) {
     assert_string_equal(json_string_value(json_object_get(row, "weights")), "q4_1");
     assert_true(json_is_true(json_object_get(row, "correct")));
     assert_true(fabs(json_number_value(json_object_get(row, "ms")) - 2.1) < 1e-9);
+    assert_true(fabs(json_number_value(json_object_get(row, "gflops")) - 2) < 1e-9);
+    assert_true(fabs(json_number_value(json_object_get(row, "naive_gb_per_sec")) - 1) < 1e-9);
     row = json_array_get(json_object_get(root, "macro"), 1);
     assert_string_equal(json_string_value(json_object_get(row, "precision")), "bfloat16");
     assert_string_equal(json_string_value(json_object_get(row, "status")), "tested");
@@ -301,6 +321,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(plain_is_ascii, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_kernel_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_measured_says_so, setup, teardown),
+        cmocka_unit_test_setup_teardown(wrong_without_times_is_wrong, setup, teardown),
         cmocka_unit_test_setup_teardown(json_has_the_documented_members, setup, teardown),
         cmocka_unit_test_setup_teardown(json_has_the_figures, setup, teardown),
         cmocka_unit_test_setup_teardown(json_of_foreign_bytes_and_untested_rows, setup, teardown),
