@@ -201,6 +201,10 @@ typedef void hone_add_fn(size_t n, const void *a, hone_dtype a_dtype, const void
 /* y = alpha * x (+ y when accumulate); converts between dtypes; y may be x when the dtypes agree. */
 typedef void hone_scale_fn(size_t n, float alpha, const void *x, hone_dtype x_dtype, void *y,
                            hone_dtype y_dtype, bool accumulate);
+/* As the baseline set runs them: y = x + by, y may be x; the sum of x in float32, in an order that depends on n and
+ * the tier alone. */
+typedef void hone_shift_fn(size_t n, float by, const float *x, float *y);
+typedef float hone_sum_fn(size_t n, const float *x);
 /* sum of a[i]*b[i], accumulated in float64 in an order that depends on n alone. */
 typedef double hone_dot_fn(size_t n, const void *a, hone_dtype a_dtype, const void *b,
                            hone_dtype b_dtype);

@@ -493,6 +493,21 @@ static void elementwise_case(const hone_kernels *k, size_t n, const hone_dtype *
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) array_free(all[i]);
 }
 
+static void shift_and_sum_case(const hone_kernels *k, size_t n) {
+    hone_rng rng = hone_rng_make(n);
+    array x = array_random(HONE_F32, n, 1, &rng), y = array_new(HONE_F32, n);
+    k->shift(n, -0.75f, x.g.data, y.g.data);
+    double sum = 0, size = 0;
+    for (size_t i = 0; i < n; i++) {
+        check("shift", &y, i, x.values[i] - 0.75, x.values[i] - 0.75, 1);
+        sum += x.values[i];
+        size += fabs(x.values[i]);
+    }
+    assert_true(fabs(k->sum(n, x.g.data) - sum) <= 16 * rounding(HONE_F32, size));
+    array_free(&x);
+    array_free(&y);
+}
+
 static void transpose_case(const hone_kernels *k, size_t rows, size_t cols, hone_dtype type) {
     hone_rng rng = hone_rng_make(rows * 100 + cols);
     array x = array_random(type, (rows - 1) * (cols + 3) + cols, 1, &rng);
@@ -537,8 +552,10 @@ static void elementwise(const hone_kernels *k) {
             transpose_case(k, n, m, HONE_F32);
             transpose_case(k, m, n, HONE_BF16);
         }
+        shift_and_sum_case(k, n);
         adamw_case(k, n);
     }
+    shift_and_sum_case(k, 1000);
     const hone_dtype mixed[3] = {HONE_F32, HONE_BF16, HONE_F32};
     elementwise_case(k, 1000, mixed);
 }

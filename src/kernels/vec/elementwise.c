@@ -1,4 +1,4 @@
-/* kernels/vec: add, scale, transpose. */
+/* kernels/vec: add, scale, shift, sum, transpose. */
 #include "kernels/vec/vec.h"
 
 VEC_INLINE void add(size_t n, const void *a, hone_dtype a_dtype, const void *b, hone_dtype b_dtype,
@@ -91,6 +91,28 @@ void HONE_VEC_NAME(scale)(size_t n, float alpha, const void *x, hone_dtype x_dty
         scale(n, alpha, x, HONE_BF16, y, HONE_BF16, false);
         break;
     }
+}
+
+void HONE_VEC_NAME(shift)(size_t n, float by, const float *x, float *y) {
+    vec_f k = vec_set1(by);
+    size_t i = 0;
+    for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) vec_store(y + i, vec_load(x + i) + k);
+    if (i < n) vec_store_n(y + i, vec_load_n(x + i, n - i) + k, n - i);
+}
+
+/* Four sums, so that an addition need not wait for the one before. */
+float HONE_VEC_NAME(sum)(size_t n, const float *x) {
+    vec_f s0 = vec_zero(), s1 = s0, s2 = s0, s3 = s0;
+    size_t i = 0;
+    for (; i + 4 * VEC_WIDTH <= n; i += 4 * VEC_WIDTH) {
+        s0 += vec_load(x + i);
+        s1 += vec_load(x + i + VEC_WIDTH);
+        s2 += vec_load(x + i + 2 * VEC_WIDTH);
+        s3 += vec_load(x + i + 3 * VEC_WIDTH);
+    }
+    for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) s0 += vec_load(x + i);
+    if (i < n) s1 += vec_load_n(x + i, n - i);
+    return vec_sum((s0 + s1) + (s2 + s3));
 }
 
 /* Transposes a square of VEC_WIDTH rows: zipping row i with row i + half, log2(VEC_WIDTH) times,

@@ -1,5 +1,5 @@
 /* ops/naive/cross_entropy: logits.float(), log_softmax, nll_loss; backward by way of the gradient of the
- * log-probabilities as a tensor of its own. Layer ops.
+ * log-probabilities and the probabilities, each a tensor of its own. Layer ops.
  *
  * Autograd would keep the log-probabilities. Slot: 0 log-probabilities [rows, vocab] float32. */
 #include "ops/naive/naive.h"
@@ -17,7 +17,7 @@ static void log_softmax(hone_ctx *ctx, const hone_cross_entropy_args *args, cons
         float *out = logp + r * args->vocab, lse;
         ctx->kernels->cross_entropy_forward(1, args->vocab, in, HONE_F32, args->vocab,
                                             args->labels + r, args->loss + r, &lse);
-        for (size_t v = 0; v < args->vocab; v++) out[v] = in[v] - lse;
+        ctx->kernels->shift(args->vocab, -lse, in, out);
     }
     hone_barrier(ctx->team);
     for (size_t r = begin; r < end; r++) {
@@ -57,9 +57,10 @@ static void backward_loss(hone_ctx *ctx, const hone_cross_entropy_args *args, fl
     hone_barrier(ctx->team);
 }
 
-/* dlogits = dlogp - exp(logp) * sum(dlogp), the sum being -scale, or 0 for an ignored row. */
+/* dlogits = dlogp - exp(logp) * sum(dlogp), the sum being -scale, or 0 for an ignored row. `gradient` holds dlogp
+ * and then dlogits. */
 static void backward_log_softmax(hone_ctx *ctx, const hone_cross_entropy_args *args,
-                                 const float *logp, const float *dlogp, float *dlogits) {
+                                 const float *logp, float *p, float *gradient) {
     const float zero = 0.0f;
     size_t begin, end;
     hone_split(ctx->team, args->rows, 1, &begin, &end);
@@ -74,13 +75,12 @@ static void backward_log_softmax(hone_ctx *ctx, const hone_cross_entropy_args *a
             .valid = &args->vocab,
             .scale = 1.0f,
             .lse = &zero,
-            .p = dlogits + row,
+            .p = p + row,
             .ldp = args->vocab,
             .out_dtype = HONE_F32,
         };
         ctx->kernels->softmax_again(&exponential);
-        for (size_t v = 0; v < args->vocab; v++)
-            dlogits[row + v] = dlogits[row + v] * factor + dlogp[row + v];
+        ctx->kernels->scale(args->vocab, factor, p + row, HONE_F32, gradient + row, HONE_F32, true);
     }
     hone_barrier(ctx->team);
 }
@@ -89,12 +89,12 @@ void hone_naive_cross_entropy_loss_backward(hone_ctx *ctx, const hone_cross_entr
                                             const hone_saved *saved) {
     size_t n = args->rows * args->vocab;
     hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
-    float *dlogp = hone_arena_scratch(&ctx->arena, n * sizeof *dlogp);
+    float *p = hone_arena_scratch(&ctx->arena, n * sizeof *p);
     float *wide = args->dlogits;
     if (args->logits_dtype != HONE_F32) wide = hone_arena_scratch(&ctx->arena, n * sizeof *wide);
     if (!hone_ctx_planning(ctx)) {
-        backward_loss(ctx, args, dlogp);
-        backward_log_softmax(ctx, args, saved->slot[LOG_PROBABILITIES], dlogp, wide);
+        backward_loss(ctx, args, wide);
+        backward_log_softmax(ctx, args, saved->slot[LOG_PROBABILITIES], p, wide);
         if (wide != args->dlogits)
             hone_convert(ctx, n, wide, HONE_F32, args->dlogits, args->logits_dtype);
     }

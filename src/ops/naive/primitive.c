@@ -82,15 +82,7 @@ void hone_naive_sum_rows(hone_ctx *ctx, size_t rows, size_t cols, const float *x
     size_t begin, end;
     hone_split(ctx->team, rows, ROW_GRAIN, &begin, &end);
     for (size_t r = begin; r < end; r++) {
-        const float *row = x + r * cols;
-        double lanes[8] = {0}; /* sums that the compiler may keep in vectors */
-        size_t c = 0;
-        for (; c + 8 <= cols; c += 8) {
-            for (size_t i = 0; i < 8; i++) lanes[i] += row[c + i];
-        }
-        for (; c < cols; c++) lanes[0] += row[c];
-        sum[r] = (float)(((lanes[0] + lanes[4]) + (lanes[1] + lanes[5])) +
-                         ((lanes[2] + lanes[6]) + (lanes[3] + lanes[7])));
+        sum[r] = ctx->kernels->sum(cols, x + r * cols);
     }
     hone_barrier(ctx->team);
 }
