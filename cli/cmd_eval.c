@@ -75,15 +75,18 @@ static bool on_progress(void *user, const char *what, double fraction) {
 static int check_numbers(void) {
     const struct {
         const char *name;
-        int value, least;
-    } numbers[] = {{"steps", given.steps, 1},
-                   {"trials", given.trials, 5},
-                   {"batch-size", given.batch_size, 1},
-                   {"seq-len", given.seq_len, 2}};
+        int value, least, most;
+    } numbers[] = {{"steps", given.steps, 1, HONE_EVAL_MAX_PAIRS},
+                   {"trials", given.trials, 5, HONE_EVAL_MAX_PAIRS},
+                   {"batch-size", given.batch_size, 1, INT_MAX},
+                   {"seq-len", given.seq_len, 2, INT_MAX}};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         if (numbers[i].value < numbers[i].least)
             return hone_cli_usage(verb.name, "--%s %d: expected %d or more", numbers[i].name,
                                   numbers[i].value, numbers[i].least);
+        if (numbers[i].value > numbers[i].most)
+            return hone_cli_usage(verb.name, "--%s %d: expected %d at most", numbers[i].name,
+                                  numbers[i].value, numbers[i].most);
     }
     if (given.seed < 0)
         return hone_cli_usage(verb.name, "--seed %ld: expected 0 or more", given.seed);

@@ -269,13 +269,15 @@ void hone_known_models_free(hone_known_model **models, size_t count);
 
 /* ---- evaluation (libhone_lab) ------------------------------------------------------------------- */
 
+enum { HONE_EVAL_MAX_PAIRS = 1024 };
+
 typedef struct hone_eval_options {
     bool micro, macro;         /* both false: both */
     const char *const *models; /* paths to evaluate on; NULL: every known model that is here */
     size_t model_count;
     const char *data;        /* folder with train.jsonl; NULL: $HONE_HOME/data/wordnet */
-    int steps;               /* of macro fine-tuning for each set; 0: 12 */
-    int trials;              /* interleaved micro pairs; 0: 7; at least 5 */
+    int steps;               /* of macro fine-tuning for each set; 0: 12; at most HONE_EVAL_MAX_PAIRS */
+    int trials;              /* interleaved micro pairs; 0: 7; 5 to HONE_EVAL_MAX_PAIRS */
     int batch_size, seq_len; /* of macro; 0: 4 and 256 */
     uint64_t seed;
     const char *worker; /* path of the `hone` program that runs one training; required for macro */

@@ -293,10 +293,10 @@ static hone_status run_macro(evaluation *e, hone_error *err) {
 
 /* ---- both ---- */
 
-static hone_status check_number(const char *name, int value, int least, hone_error *err) {
-    if (value >= least && value <= MOST) return HONE_OK;
-    return hone_fail(err, HONE_ERR_USAGE, "%s is %d; expected %d to %d", name, value, least,
-                     (int)MOST);
+static hone_status check_number(const char *name, int value, int least, int most,
+                                hone_error *err) {
+    if (value >= least && value <= most) return HONE_OK;
+    return hone_fail(err, HONE_ERR_USAGE, "%s is %d; expected %d to %d", name, value, least, most);
 }
 
 static hone_status find_data(const hone_eval_options *options, hone_eval_report *report,
@@ -325,10 +325,11 @@ static hone_status prepare(const hone_eval_options *o, hone_eval_report *r, hone
     r->batch_size = o->batch_size ? o->batch_size : DEFAULT_BATCH;
     r->seq_len = o->seq_len ? o->seq_len : DEFAULT_SEQ;
     r->seed = o->seed;
-    HONE_TRY(check_number("the number of trials", r->trials, LEAST_TRIALS, err));
-    HONE_TRY(check_number("the number of steps", r->steps, 1, err));
-    HONE_TRY(check_number("the batch size", r->batch_size, 1, err));
-    HONE_TRY(check_number("the sequence length", r->seq_len, 2, err));
+    HONE_TRY(check_number("the number of trials", r->trials, LEAST_TRIALS, HONE_EVAL_MAX_PAIRS,
+                          err));
+    HONE_TRY(check_number("the number of steps", r->steps, 1, HONE_EVAL_MAX_PAIRS, err));
+    HONE_TRY(check_number("the batch size", r->batch_size, 1, MOST, err));
+    HONE_TRY(check_number("the sequence length", r->seq_len, 2, MOST, err));
     HONE_TRY(hone_machine_get_info(&r->machine, err));
     if (!r->macro_wanted) return HONE_OK;
     if (!o->worker)

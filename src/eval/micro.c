@@ -16,7 +16,7 @@ enum {
     MAX_SETS = 16,           /* of inputs with different contents */
     INPUT_BYTES = 256 << 20, /* that all sets of a group may take */
     MAX_CALLS = 256,         /* in a sample */
-    MAX_TRIALS = HONE_STATS_MAX_PAIRS,
+    MAX_TRIALS = HONE_EVAL_MAX_PAIRS,
     PASSES = 2 /* forward, backward */
 };
 #define SAMPLE_SECONDS 0.005 /* far above what the clock can tell apart, and a scheduler's slice */
@@ -344,7 +344,7 @@ static hone_status run_trials(group *g, int trials, double fraction, hone_error 
 
 static hone_status measure(group *g, hone_micro_row *rows, double budget, double fraction,
                            hone_error *err) {
-    int trials = HONE_MIN(g->options->trials, (int)MAX_TRIALS);
+    int trials = g->options->trials;
     hone_status status;
     HONE_TRY_GOTO(status, done, choose_calls(g, trials, budget, err));
     HONE_TRY_GOTO(status, done, run_trials(g, trials, fraction, err));
@@ -414,6 +414,9 @@ hone_status hone_micro_run(const hone_micro_options *options, hone_eval_report *
     level l = {
         .options = options, .report = report, .deadline = hone_clock_seconds() + options->seconds};
     size_t first[HONE_KERNEL_COUNT];
+    if (options->trials < 1 || options->trials > MAX_TRIALS)
+        return hone_fail(err, HONE_ERR_USAGE, "%d trials; expected 1 to %d", options->trials,
+                         (int)MAX_TRIALS);
     for (int k = 0; k < HONE_KERNEL_COUNT; k++) {
         if (!is_wanted(options, k)) continue;
         hone_case_shape shapes[MAX_SHAPES * VARIANTS];

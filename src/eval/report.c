@@ -93,6 +93,9 @@ hone_status hone_report_add_macro(hone_eval_report *report, size_t index, const 
 
 hone_status hone_macro_row_reserve(hone_macro_row *row, int steps, hone_error *err) {
     size_t n = (size_t)steps;
+    if (steps < 1 || steps > HONE_EVAL_MAX_PAIRS)
+        return hone_fail(err, HONE_ERR_USAGE, "%d steps; expected 1 to %d", steps,
+                         (int)HONE_EVAL_MAX_PAIRS);
     row->losses = calloc(n, sizeof(double));
     row->naive_losses = calloc(n, sizeof(double));
     row->seconds = calloc(n, sizeof(double));
@@ -105,9 +108,9 @@ hone_status hone_macro_row_reserve(hone_macro_row *row, int steps, hone_error *e
 /* Median of one set's step times. The first two steps warm caches and page in the model: they are left out where
  * there are more than four. */
 static double median_step(const double *seconds, int steps) {
-    double kept[HONE_STATS_MAX_PAIRS];
+    double kept[HONE_EVAL_MAX_PAIRS];
     int skip = steps > 4 ? 2 : 0;
-    size_t count = HONE_MIN((size_t)(steps - skip), (size_t)HONE_STATS_MAX_PAIRS);
+    size_t count = (size_t)(steps - skip);
     memcpy(kept, seconds + skip, count * sizeof kept[0]);
     return hone_stats_median(kept, count);
 }

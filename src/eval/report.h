@@ -82,7 +82,7 @@ hone_status hone_report_add_micro(hone_eval_report *report, hone_micro_row **out
 hone_status hone_report_add_macro(hone_eval_report *report, size_t index, const char *model,
                                   const char *path, hone_macro_row **out, hone_error *err);
 
-/* Memory for the curves of `steps` steps. */
+/* Memory for the curves of `steps` steps: 1 to HONE_EVAL_MAX_PAIRS. */
 hone_status hone_macro_row_reserve(hone_macro_row *row, int steps, hone_error *err);
 
 /* Figures that follow from the curves and sizes: speedup, ratio, loss difference, tokens per second. */

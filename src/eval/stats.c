@@ -2,7 +2,6 @@
 #include "eval/stats.h"
 
 #include "base/rng.h"
-#include "base/size.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -54,9 +53,8 @@ double hone_stats_quantile(const double *sorted, size_t count, double p) {
 
 hone_interval hone_stats_ratio_interval(const double *a, const double *b, size_t count,
                                         uint64_t seed) {
-    count = HONE_MIN(count, HONE_STATS_MAX_PAIRS);
-    if (count == 0) return (hone_interval){NAN, NAN};
-    double ratios[RESAMPLES], drawn_a[HONE_STATS_MAX_PAIRS], drawn_b[HONE_STATS_MAX_PAIRS];
+    if (count == 0 || count > HONE_EVAL_MAX_PAIRS) return (hone_interval){NAN, NAN};
+    double ratios[RESAMPLES], drawn_a[HONE_EVAL_MAX_PAIRS], drawn_b[HONE_EVAL_MAX_PAIRS];
     hone_rng rng = hone_rng_make(seed);
     for (size_t r = 0; r < RESAMPLES; r++) {
         for (size_t i = 0; i < count; i++) {

@@ -2,6 +2,7 @@
 #ifndef HONE_EVAL_STATS_H
 #define HONE_EVAL_STATS_H
 
+#include <hone.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,11 +21,9 @@ typedef struct hone_interval {
     double low, high;
 } hone_interval;
 
-#define HONE_STATS_MAX_PAIRS 256
-
 /* 95% percentile-bootstrap interval of median(a) / median(b) over `count` pairs (Efron, 1979): pairs are drawn
- * together, so drift that both share cancels. The same seed gives the same interval. NaN for none; at most
- * HONE_STATS_MAX_PAIRS pairs are used. */
+ * together, so drift that both share cancels. The same seed gives the same interval. NaN for none, or for more than
+ * HONE_EVAL_MAX_PAIRS. */
 hone_interval hone_stats_ratio_interval(const double *a, const double *b, size_t count,
                                         uint64_t seed);
 

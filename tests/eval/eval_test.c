@@ -79,9 +79,47 @@ static void repeated_models_are_listed_once(void **state) {
     hone_eval_report_free(&report);
 }
 
+/* Nothing is left out in silence: what would not be counted is not begun. */
+static void too_many_pairs_are_refused(void **state) {
+    (void)state;
+    hone_eval_report *report = NULL;
+    hone_error err;
+    hone_eval_options o = {.macro = true, .data = folder, .worker = "/nonexistent/hone"};
+    o.steps = HONE_EVAL_MAX_PAIRS + 1;
+    assert_int_equal(hone_eval(&o, &report, &err), HONE_ERR_USAGE);
+    assert_null(report);
+    assert_non_null(strstr(err.message, "the number of steps is 1025; expected 1 to 1024"));
+    o.steps = 0;
+    o.trials = HONE_EVAL_MAX_PAIRS + 1;
+    assert_int_equal(hone_eval(&o, &report, &err), HONE_ERR_USAGE);
+    assert_non_null(strstr(err.message, "trials is 1025; expected 5 to 1024"));
+}
+
+/* 1001 steps count, after two to warm up: 500 slow ones, then 501 fast ones. */
+static void every_step_counts(void **state) {
+    (void)state;
+    hone_eval_report *report = NULL;
+    hone_macro_row *row;
+    enum { STEPS = 1003 };
+    assert_int_equal(hone_report_make(&report, NULL), HONE_OK);
+    assert_int_equal(hone_report_add_macro(report, 0, "m", "/m", &row, NULL), HONE_OK);
+    assert_int_equal(hone_macro_row_reserve(row, HONE_EVAL_MAX_PAIRS + 1, NULL), HONE_ERR_USAGE);
+    assert_int_equal(hone_macro_row_reserve(row, STEPS, NULL), HONE_OK);
+    row->steps = STEPS;
+    for (int i = 0; i < STEPS; i++) {
+        row->seconds[i] = i < 502 ? 2 : 1;
+        row->naive_seconds[i] = 3;
+    }
+    hone_macro_row_finish(row, 10, 1);
+    assert_true(row->speedup == 3); /* the 501 last of 1001 took 1 s each */
+    hone_eval_report_free(&report);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(repeated_models_are_listed_once),
+        cmocka_unit_test(too_many_pairs_are_refused),
+        cmocka_unit_test(every_step_counts),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
