@@ -72,6 +72,26 @@ typedef struct hone_gemm {
 } hone_gemm;
 typedef void hone_gemm_fn(const hone_gemm *g);
 
+/* c[i, j] (+)= x[i] . w[j] (+ scale2 * x2[i] . w2[j]) (+ bias[j]) for i < m and j in [begin, end), accumulated in
+ * float32 straight from the stored rows of any dtype: for so few rows of x that packing w would cost more. */
+typedef struct hone_dot_rows {
+    size_t m, begin, end;
+    const void *x; /* [m, w->cols] */
+    size_t ldx;    /* elements from row to row */
+    const hone_matrix *w;
+    const void *x2; /* [m, w2->cols] */
+    size_t ldx2;
+    const hone_matrix *w2; /* NULL: no second product */
+    float scale2;
+    hone_dtype x_dtype; /* of x and x2: F32 or BF16 */
+    const float *bias;  /* [end] or NULL */
+    void *c;            /* [m, end] */
+    size_t ldc;
+    hone_dtype c_dtype; /* F32 or BF16 */
+    bool accumulate;    /* F32 only */
+} hone_dot_rows;
+typedef void hone_dot_rows_fn(const hone_dot_rows *a);
+
 /* ---- element-wise and row-wise ----------------------------------------------------------- */
 
 /* y[r] = x[r] * rstd * gamma, rstd = 1/sqrt(mean(x^2) + eps). (Zhang and Sennrich, 2019.)

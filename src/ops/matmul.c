@@ -5,6 +5,9 @@
  * rows over them; nobody waits before the end. Long products are cut into blocks of k, summed in
  * float32 in order. Blocks depend on the shape alone and an element's products are always added in
  * the order of k, so the bits do not depend on the team.
+ *
+ * A row alone (generation) against rows of weights is dot products over the weights as they are stored: what is
+ * read once is not worth packing.
  */
 #include "ops/internal.h"
 
@@ -14,8 +17,12 @@ enum {
     GRAIN = 2 * HONE_PANEL, /* columns that the kernels like to have together */
     DEPTH = 2048,           /* longest block of k */
     PACKED_BYTES =
-        512 * 1024,   /* packed panels at a time: what leaves room for A in a 1 MiB cache */
-    PACKING_ROWS = 96 /* packing a column costs about what multiplying it by these many rows does */
+        512 * 1024, /* packed panels at a time: what leaves room for A in a 1 MiB cache */
+    PACKING_ROWS =
+        96, /* packing a column costs about what multiplying it by these many rows does */
+    FEW_ROWS =
+        1, /* at most these many rows of A are multiplied without packing: two cost as much as packing */
+    FEW_GRAIN = 16 /* columns of C that a thread owns together then: a cache line of float32 */
 };
 
 typedef struct grid {
@@ -107,9 +114,38 @@ static void multiply_columns(hone_ctx *ctx, const hone_matmul_args *args, const 
     }
 }
 
+static bool goes_unpacked(const hone_matmul_args *args) {
+    return args->m <= FEW_ROWS && args->by_rows && args->k == args->b->cols &&
+           (args->k2 == 0 || (args->b2_by_rows && args->k2 == args->b2->cols));
+}
+
+static void multiply_unpacked(const hone_ctx *ctx, const hone_matmul_args *args) {
+    hone_dot_rows job = {.m = args->m,
+                         .x = args->a,
+                         .ldx = args->lda,
+                         .w = args->b,
+                         .x2 = args->a2,
+                         .ldx2 = args->lda2,
+                         .w2 = args->k2 > 0 ? args->b2 : NULL,
+                         .scale2 = args->scale2,
+                         .x_dtype = ctx->compute,
+                         .bias = args->bias,
+                         .c = args->c,
+                         .ldc = args->ldc,
+                         .c_dtype = args->c_dtype,
+                         .accumulate = args->accumulate};
+    hone_split(ctx->team, args->n, FEW_GRAIN, &job.begin, &job.end);
+    ctx->kernels->dot_rows(&job);
+    hone_barrier(ctx->team);
+}
+
 void hone_matmul(hone_ctx *ctx, const hone_matmul_args *args) {
     assert(args->m > 0 && args->n > 0 && args->k > 0);
     assert(!args->accumulate || args->c_dtype == HONE_F32);
+    if (goes_unpacked(args)) { /* needs no memory */
+        if (!hone_ctx_planning(ctx)) multiply_unpacked(ctx, args);
+        return;
+    }
     hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
     grid g = cut(ctx->team, args->m, args->n);
     plan p = make_plan(ctx, args, &g);

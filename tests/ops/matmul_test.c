@@ -1,4 +1,4 @@
-/* hone_matmul against float64: shapes that split over columns and over rows, blocks of k, second
+/* hone_matmul against float64: shapes that split over columns and over rows, few rows, blocks of k, second
  * products, bias, accumulation, every type of weight, both orientations; the same bits on one, two
  * and three threads; no more memory than planned. */
 #include "kernels/matrix_help.h"
@@ -172,6 +172,15 @@ static void shapes(const hone_kernels *kernels, const char *tier) {
         {3, 100, 6500, 2, HONE_F16, false, true, false, HONE_BF16},
         {2, 40, 3200, 0, HONE_Q4_1, true, false, true, HONE_F32},
         {1, 1, 1, 1, HONE_F32, true, false, false, HONE_F32},
+        {1, 131, 577, 8, HONE_F32, true, true, true, HONE_F32},
+        {2, 77, 131, 3, HONE_F16, true, false, false, HONE_BF16},
+        {1, 50, 333, 0, HONE_BF16, true, true, false, HONE_BF16},
+        {2, 97, 576, 8, HONE_Q4_0, true, true, true, HONE_F32},
+        {1, 200, 1536, 8, HONE_Q4_1, true, false, true, HONE_F32},
+        {1, 33, 192, 0, HONE_AFFINE4, true, true, false, HONE_BF16},
+        {2, 35, 576, 5, HONE_Q8_0, true, false, false, HONE_BF16},
+        {1, 64, 96, 4, HONE_Q4_1, false, true, true, HONE_F32},
+        {3, 40, 96, 4, HONE_Q4_1, true, true, true, HONE_F32},
         {70, 3000, 64, 0, HONE_Q8_0, true, false, false, HONE_BF16},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {

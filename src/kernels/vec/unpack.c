@@ -17,52 +17,6 @@ VEC_INLINE void emit(const sink *to, size_t i, vec_f v) {
     vec_store_as(to->data, to->type, i, to->scaled ? v * vec_set1(to->scale) : v);
 }
 
-static uint16_t load_u16(const uint8_t *p) {
-    uint16_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-VEC_INLINE float f16_to_f32(uint16_t h) {
-#if defined(VEC_AVX512) || defined(VEC_AVX2)
-    return _cvtsh_ss(h);
-#else
-    return hone_f16_to_f32(h);
-#endif
-}
-
-/* VEC_WIDTH float16 from any address. */
-VEC_INLINE vec_f load_f16(const uint8_t *p) {
-#if defined(VEC_AVX512)
-    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
-#elif defined(VEC_AVX2)
-    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
-#else
-    vec_f v;
-    for (int i = 0; i < VEC_WIDTH; i++) v[i] = hone_f16_to_f32(load_u16(p + 2 * i));
-    return v;
-#endif
-}
-
-/* VEC_WIDTH bytes as integers. */
-VEC_INLINE vec_i load_bytes(const uint8_t *p) {
-#if defined(VEC_AVX512)
-    return (vec_i)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
-#elif defined(VEC_AVX2)
-    return (vec_i)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));
-#else
-    return (vec_i){p[0], p[1], p[2], p[3]};
-#endif
-}
-
-VEC_INLINE vec_f to_float(vec_i v) {
-#if defined(VEC_AVX512)
-    return _mm512_cvtepi32_ps((__m512i)v);
-#else
-    return __builtin_convertvector(v, vec_f);
-#endif
-}
-
 /* 16 bytes: low nibbles are elements 0-15, high nibbles 16-31; alternating along the row when `paired`. */
 VEC_INLINE void decode_nibbles(const uint8_t *codes, bool paired, float scale, float shift,
                                const sink *to, size_t at) {
@@ -85,16 +39,6 @@ VEC_INLINE void decode_bytes(const uint8_t *codes, float scale, const sink *to, 
         vec_i code = (load_bytes(codes + i) ^ 0x80) - 0x80; /* extends the sign */
         emit(to, at + i, vec_set1(scale) * to_float(code));
     }
-}
-
-static float affine_value(const void *values, hone_dtype dtype, size_t index) {
-    const uint8_t *at = (const uint8_t *)values + index * (dtype == HONE_F32 ? 4 : 2);
-    if (dtype == HONE_F32) {
-        float v;
-        memcpy(&v, at, sizeof v);
-        return v;
-    }
-    return dtype == HONE_F16 ? f16_to_f32(load_u16(at)) : hone_bf16_to_f32(load_u16(at));
 }
 
 VEC_INLINE void decode_block(hone_dtype dtype, const hone_matrix *w, size_t row, size_t block,
@@ -132,10 +76,6 @@ VEC_INLINE void unpack_blocks(hone_dtype dtype, const hone_matrix *w, size_t row
         }
         done += take;
     }
-}
-
-VEC_INLINE vec_f load_dense(hone_dtype dtype, const uint8_t *p, size_t i) {
-    return dtype == HONE_F16 ? load_f16(p + 2 * i) : vec_load_as(p, dtype, i);
 }
 
 VEC_INLINE void unpack_dense(hone_dtype dtype, const uint8_t *p, size_t count, const sink *to) {

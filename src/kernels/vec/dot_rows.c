@@ -1,0 +1,213 @@
+/* kernels/vec/dot_rows: rows of x times rows of w as w is stored: what is read once is not worth packing. Layer kernels.
+ *
+ * Lane l of a sum holds the products of elements l, l + VEC_WIDTH, ... of each run that is loaded as a vector, in order;
+ * the lanes are added at the end. Rows of w share the loads of x, not their sums: a result does not depend on the others.
+ */
+#include "kernels/vec/unpack.h"
+
+enum { BLOCK = 32, HALF = BLOCK / 2, ROWS = 4 }; /* ROWS of w at a time */
+enum { PARTS = HALF / VEC_WIDTH };               /* vectors of half a block */
+
+/* Rows are too short for the processor to run far ahead by itself: twice the speed where w comes from memory. The
+ * address may lie past the end: a prefetch does not fault. */
+VEC_INLINE void prefetch_ahead(const uint8_t *p) {
+    __builtin_prefetch((const void *)((uintptr_t)p + 4096));
+}
+
+/* ---- dense w ----------------------------------------------------------------------------- */
+
+VEC_INLINE vec_f load_dense_n(hone_dtype dtype, const uint8_t *p, size_t i, size_t n) {
+    if (dtype != HONE_F16) return vec_load_as_n(p, dtype, i, n);
+    uint8_t rest[2 * VEC_WIDTH] = {0};
+    memcpy(rest, p + 2 * i, 2 * n);
+    return load_f16(rest);
+}
+
+VEC_INLINE void dots_dense(hone_dtype dtype, const hone_matrix *w, size_t row, size_t rows,
+                           hone_dtype x_dtype, const void *x, float *sums) {
+    const uint8_t *p = (const uint8_t *)w->data + row * w->row_bytes;
+    vec_f sum[ROWS] = {{0}};
+    size_t i = 0;
+    for (; i + VEC_WIDTH <= w->cols; i += VEC_WIDTH) {
+        vec_f v = vec_load_as(x, x_dtype, i);
+        for (size_t r = 0; r < rows; r++) {
+            const uint8_t *at = p + r * w->row_bytes;
+            prefetch_ahead(at + i * (dtype == HONE_F32 ? 4 : 2));
+            sum[r] = vec_fma(v, load_dense(dtype, at, i), sum[r]);
+        }
+    }
+    if (i < w->cols) {
+        vec_f v = vec_load_as_n(x, x_dtype, i, w->cols - i);
+        for (size_t r = 0; r < rows; r++) {
+            vec_f rest = load_dense_n(dtype, p + r * w->row_bytes, i, w->cols - i);
+            sum[r] = vec_fma(v, rest, sum[r]);
+        }
+    }
+    for (size_t r = 0; r < rows; r++) sums[r] = vec_sum(sum[r]);
+}
+
+/* ---- quantized w ------------------------------------------------------------------------- */
+
+/* An element of a block is d * code + m. */
+typedef struct affine {
+    vec_f d, m;
+} affine;
+
+VEC_INLINE affine load_affine(hone_dtype dtype, const hone_matrix *w, const uint8_t *block,
+                              size_t group) {
+    if (dtype == HONE_AFFINE4)
+        return (affine){vec_set1(affine_value(w->scales, w->affine_dtype, group)),
+                        vec_set1(affine_value(w->biases, w->affine_dtype, group))};
+#ifdef VEC_AVX512
+    if (dtype == HONE_Q4_1) { /* both numbers by one conversion */
+        int32_t pair;
+        memcpy(&pair, block, sizeof pair);
+        __m512 both = _mm512_cvtph_ps(_mm256_set1_epi32(pair));
+        return (affine){_mm512_moveldup_ps(both), _mm512_movehdup_ps(both)};
+    }
+#endif
+    vec_f d = vec_set1(f16_to_f32(load_u16(block)));
+    if (dtype == HONE_Q4_1) return (affine){d, vec_set1(f16_to_f32(load_u16(block + 2)))};
+    return (affine){d, dtype == HONE_Q4_0 ? -8.0f * d : vec_zero()};
+}
+
+/* sum + a block's products. x: VEC_WIDTH elements each, those of the first half of the codes in front. */
+VEC_INLINE vec_f add_block(hone_dtype dtype, const uint8_t *codes, affine a,
+                           const vec_f x[2 * PARTS], vec_f sum) {
+#ifdef VEC_AVX512
+    vec_f value = vec_fma(a.d, to_float(vec_lane()), a.m); /* of each code */
+#endif
+    for (size_t i = 0; i < PARTS; i++) {
+        vec_i bytes = load_bytes(codes + i * VEC_WIDTH);
+        vec_f low, high;
+        if (dtype == HONE_Q8_0) {
+            vec_i more = load_bytes(codes + HALF + i * VEC_WIDTH);
+            low = a.d * to_float((bytes ^ 0x80) - 0x80); /* extends the sign */
+            high = a.d * to_float((more ^ 0x80) - 0x80);
+        } else {
+#ifdef VEC_AVX512
+            low = _mm512_permutexvar_ps((__m512i)bytes, value); /* by the lowest four bits */
+            high = _mm512_permutexvar_ps((__m512i)(bytes >> 4), value);
+#else
+            low = vec_fma(a.d, to_float(bytes & 15), a.m);
+            high = vec_fma(a.d, to_float(bytes >> 4), a.m);
+#endif
+        }
+        sum = vec_fma(x[i], low, sum);
+        sum = vec_fma(x[PARTS + i], high, sum);
+    }
+    return sum;
+}
+
+/* x of a block in the order of add_block. AFFINE4's nibbles alternate along the row. */
+VEC_INLINE void load_block(hone_dtype dtype, hone_dtype x_dtype, const void *x, size_t at,
+                           vec_f out[2 * PARTS]) {
+    for (size_t i = 0; i < PARTS; i++) {
+        if (dtype == HONE_AFFINE4) {
+            vec_f a = vec_load_as(x, x_dtype, at + 2 * i * VEC_WIDTH);
+            vec_f b = vec_load_as(x, x_dtype, at + (2 * i + 1) * VEC_WIDTH);
+            out[i] = vec_even(a, b);
+            out[PARTS + i] = vec_odd(a, b);
+        } else {
+            out[i] = vec_load_as(x, x_dtype, at + i * VEC_WIDTH);
+            out[PARTS + i] = vec_load_as(x, x_dtype, at + HALF + i * VEC_WIDTH);
+        }
+    }
+}
+
+VEC_INLINE void dots_blocks(hone_dtype dtype, const hone_matrix *w, size_t row, size_t rows,
+                            hone_dtype x_dtype, const void *x, float *sums) {
+    const uint8_t *p = (const uint8_t *)w->data + row * w->row_bytes;
+    const size_t bytes = dtype == HONE_AFFINE4 ? HALF : hone_dtype_block_bytes(dtype);
+    const size_t skip = bytes - (dtype == HONE_Q8_0 ? BLOCK : HALF); /* bytes before the codes */
+    const size_t per_group = dtype == HONE_AFFINE4 ? (size_t)w->group / BLOCK : 1;
+    const size_t groups = w->cols / BLOCK / per_group; /* of a row */
+    vec_f sum[ROWS] = {{0}};
+    for (size_t block = 0; block < w->cols / BLOCK; block++, p += bytes) {
+        vec_f v[2 * PARTS];
+        load_block(dtype, x_dtype, x, block * BLOCK, v);
+        size_t group = dtype == HONE_AFFINE4 ? row * groups + block / per_group : 0;
+        for (size_t r = 0; r < rows; r++) {
+            const uint8_t *at = p + r * w->row_bytes;
+            prefetch_ahead(at);
+            affine a = load_affine(dtype, w, at, group + r * groups);
+            sum[r] = add_block(dtype, at + skip, a, v, sum[r]);
+        }
+    }
+    for (size_t r = 0; r < rows; r++) sums[r] = vec_sum(sum[r]);
+}
+
+/* ---- any w ------------------------------------------------------------------------------- */
+
+VEC_INLINE void dots_of(hone_dtype dtype, const hone_matrix *w, size_t row, size_t rows,
+                        hone_dtype x_dtype, const void *x, float *sums) {
+    if (dtype == HONE_F32 || dtype == HONE_F16 || dtype == HONE_BF16)
+        dots_dense(dtype, w, row, rows, x_dtype, x, sums);
+    else
+        dots_blocks(dtype, w, row, rows, x_dtype, x, sums);
+}
+
+VEC_INLINE void dots_as(hone_dtype dtype, const hone_matrix *w, size_t row, size_t rows,
+                        hone_dtype x_dtype, const void *x, float *sums) {
+    if (rows == ROWS && x_dtype == HONE_F32)
+        dots_of(dtype, w, row, ROWS, HONE_F32, x, sums);
+    else if (rows == ROWS)
+        dots_of(dtype, w, row, ROWS, HONE_BF16, x, sums);
+    else if (x_dtype == HONE_F32)
+        dots_of(dtype, w, row, 1, HONE_F32, x, sums);
+    else
+        dots_of(dtype, w, row, 1, HONE_BF16, x, sums);
+}
+
+/* sums[r] = x . w[row + r]; `rows` is ROWS or 1. */
+static void dots(const hone_matrix *w, size_t row, size_t rows, hone_dtype x_dtype, const void *x,
+                 float *sums) {
+    switch (w->dtype) {
+    case HONE_F32:
+        dots_as(HONE_F32, w, row, rows, x_dtype, x, sums);
+        break;
+    case HONE_F16:
+        dots_as(HONE_F16, w, row, rows, x_dtype, x, sums);
+        break;
+    case HONE_BF16:
+        dots_as(HONE_BF16, w, row, rows, x_dtype, x, sums);
+        break;
+    case HONE_Q4_0:
+        dots_as(HONE_Q4_0, w, row, rows, x_dtype, x, sums);
+        break;
+    case HONE_Q4_1:
+        dots_as(HONE_Q4_1, w, row, rows, x_dtype, x, sums);
+        break;
+    case HONE_Q8_0:
+        dots_as(HONE_Q8_0, w, row, rows, x_dtype, x, sums);
+        break;
+    default:
+        dots_as(HONE_AFFINE4, w, row, rows, x_dtype, x, sums);
+        break;
+    }
+}
+
+static void put(const hone_dot_rows *a, size_t i, size_t j, float value) {
+    size_t at = i * a->ldc + j;
+    if (a->bias != NULL) value += a->bias[j];
+    if (a->accumulate) value += ((const float *)a->c)[at];
+    vec_put_as(a->c, a->c_dtype, at, value);
+}
+
+void HONE_VEC_NAME(dot_rows)(const hone_dot_rows *a) {
+    assert(a->begin <= a->end && a->end <= a->w->rows && (!a->w2 || a->end <= a->w2->rows));
+    assert(!a->accumulate || a->c_dtype == HONE_F32);
+    for (size_t row = a->begin, rows; row < a->end; row += rows) {
+        rows = a->end - row >= ROWS ? ROWS : 1;
+        for (size_t i = 0; i < a->m; i++) {
+            float sums[ROWS], more[ROWS] = {0};
+            dots(a->w, row, rows, a->x_dtype, vec_at(a->x, a->x_dtype, i * a->ldx), sums);
+            if (a->w2 != NULL)
+                dots(a->w2, row, rows, a->x_dtype, vec_at(a->x2, a->x_dtype, i * a->ldx2), more);
+            for (size_t r = 0; r < rows; r++) {
+                vec_f whole = vec_fma(vec_set1(a->scale2), vec_set1(more[r]), vec_set1(sums[r]));
+                put(a, i, row + r, whole[0]);
+            }
+        }
+    }
+}
