@@ -338,6 +338,11 @@ static bool before_step(void *user, int iter) {
     return !r->input_ended && !hone_cli_interrupted();
 }
 
+static bool keep_going(void *user) {
+    (void)user;
+    return !hone_cli_interrupted();
+}
+
 /* ---- the run ---- */
 
 /* --test alone: the adapter that an earlier training wrote, where there is one. */
@@ -364,8 +369,10 @@ static int train_model(hone_model *model, const hone_train_options *train) {
     hone_train_result result;
     hone_cli_catch_signals();
     if (!given.json) r.progress = hone_cli_progress_start();
-    const hone_train_callbacks callbacks = {
-        .on_event = on_event, .before_step = before_step, .user = &r};
+    const hone_train_callbacks callbacks = {.on_event = on_event,
+                                            .before_step = before_step,
+                                            .keep_going = keep_going,
+                                            .user = &r};
     hone_status status = load_adapter(model, train, &err);
     if (status == HONE_OK) status = hone_train(model, train, &callbacks, &result, &err);
     hone_cli_progress_clear(&r.progress);

@@ -205,6 +205,8 @@ typedef struct hone_train_callbacks {
     bool (*on_event)(void *user, const hone_train_event *event);
     /* Called before each step; returning false stops in the same way. NULL: none. */
     bool (*before_step)(void *user, int iter);
+    /* Asked before each batch of a validation or test; returning false stops in the same way. NULL: none. */
+    bool (*keep_going)(void *user);
     void *user;
 } hone_train_callbacks;
 

@@ -151,21 +151,35 @@ static hone_status open_data(run *r, hone_error *err) {
     return HONE_OK;
 }
 
-/* Working memory for the largest batch that may come: full rows, in the longest segments. */
-static hone_status plan_memory(run *r, hone_error *err) {
-    hone_data_options options = r->train.options;
-    size_t rows = hone_data_batch_rows(&options), longest = hone_data_segment_rows(&options);
+/* Working memory for a batch of so many rows, in segments of `longest`. */
+static hone_status plan_batch(const run *r, size_t rows, size_t longest, size_t *bytes,
+                              hone_error *err) {
     hone_batch batch = {.rows = rows, .label_count = rows};
-    HONE_TRY(hone_model_need_positions(r->model, longest, err));
     batch.segments = calloc(HONE_CEIL_DIV(rows, longest), sizeof *batch.segments);
     if (!batch.segments) return hone_fail_memory(err, "a plan", rows);
     for (size_t begin = 0; begin < rows; begin += longest) {
         size_t end = HONE_MIN(begin + longest, rows);
         batch.segments[batch.segment_count++] = (hone_segment){begin, end, begin, end};
     }
-    r->arena_bytes = hone_trainer_plan(&r->trainer, &batch);
+    *bytes = hone_trainer_plan(&r->trainer, &batch);
     free(batch.segments);
-    return hone_trainer_reserve(&r->trainer, r->arena_bytes, err);
+    return HONE_OK;
+}
+
+/* Working memory for the largest batch that may come: full rows, in the longest segments. Where rows are as long as
+ * their text, few are so long: then it has to be there for a token of each, and each batch is looked at later. */
+static hone_status plan_memory(run *r, hone_error *err) {
+    const hone_data_options *options = &r->train.options;
+    size_t rows = hone_data_batch_rows(options), longest = hone_data_segment_rows(options);
+    bool varies = options->packing == HONE_PACKING_NONE;
+    size_t least, available = hone_memory_available();
+    HONE_TRY(hone_model_need_positions(r->model, longest, err));
+    HONE_TRY(plan_batch(r, rows, longest, &r->arena_bytes, err));
+    least = r->arena_bytes;
+    if (varies) HONE_TRY(plan_batch(r, options->batch_size, longest, &least, err));
+    HONE_TRY(hone_trainer_check_memory(&r->trainer, least, err));
+    bool limited = varies && available > 0 && available < r->arena_bytes;
+    return hone_trainer_reserve(&r->trainer, limited ? available : r->arena_bytes, err);
 }
 
 /* The folder to write to is made now: a mistake in its name must not come out after hours. */
@@ -192,6 +206,7 @@ static void close_run(run *r) {
 
 /* ---- steps ---- */
 
+/* Without an event when it is stopped. */
 static hone_status evaluate(run *r, held_out *h, int batches, hone_train_event_kind kind,
                             hone_error *err) {
     double start = hone_clock_seconds(), sum = 0;
@@ -199,6 +214,11 @@ static hone_status evaluate(run *r, held_out *h, int batches, hone_train_event_k
     hone_data_rewind(&h->data);
     for (int i = 0; batches < 0 || i < batches; i++) {
         double loss;
+        if (r->callbacks && r->callbacks->keep_going &&
+            !r->callbacks->keep_going(r->callbacks->user)) {
+            r->stop = true;
+            return HONE_OK;
+        }
         HONE_TRY(hone_data_next(&h->data, &h->batch, err));
         if (h->batch.rows == 0) break;
         HONE_TRY(hone_trainer_loss(&r->trainer, &h->batch, &loss, err));
@@ -297,6 +317,8 @@ static double median_rate(run *r) {
 }
 
 static hone_status stopped(const run *r, hone_error *err) {
+    if (r->options.iters == 0)
+        return hone_fail(err, HONE_ERR_INTERRUPTED, "stopped before the end of the test");
     if (r->options.adapter_path && r->trainer.steps > 0)
         return hone_fail(err, HONE_ERR_INTERRUPTED,
                          "stopped after step %d of %d; what was learnt is in %s",
@@ -305,7 +327,7 @@ static hone_status stopped(const run *r, hone_error *err) {
                      (int)r->trainer.steps, r->options.iters);
 }
 
-/* Training and what follows it. A fault in the data saves what was learnt before it; a loss that is not finite
+/* Training and what follows it. A fault in the data or a lack of memory saves what was learnt before it; a loss that is not finite
  * does not, since the weights that led to it are no good. */
 static hone_status train_and_test(run *r, hone_error *err) {
     const hone_train_options *o = &r->options;
@@ -313,14 +335,15 @@ static hone_status train_and_test(run *r, hone_error *err) {
     tell(r, &start);
     if (o->iters > 0 && !r->stop) {
         hone_status status = steps(r, err);
-        if ((status == HONE_OK || r->data_failed) && r->trainer.steps > 0) {
+        bool good = status == HONE_OK || r->data_failed || status == HONE_ERR_MEMORY;
+        if (good && r->trainer.steps > 0) {
             hone_status saved = save(r, false, status == HONE_OK ? err : NULL);
             if (status == HONE_OK) status = saved;
         }
         HONE_TRY(status);
     }
-    if (r->stop) return stopped(r, err);
-    return r->test.open ? evaluate(r, &r->test, -1, HONE_TRAIN_TEST, err) : HONE_OK;
+    if (r->test.open && !r->stop) HONE_TRY(evaluate(r, &r->test, -1, HONE_TRAIN_TEST, err));
+    return r->stop ? stopped(r, err) : HONE_OK;
 }
 
 hone_status hone_train(hone_model *model, const hone_train_options *options,

@@ -1,6 +1,7 @@
 /* train/trainer: see trainer.h. */
 #include "train/trainer.h"
 
+#include "base/clock.h"
 #include "base/size.h"
 #include "train/full.h"
 #include "train/hub.h"
@@ -46,11 +47,23 @@ hone_status hone_trainer_check(const hone_train_options *o, hone_error *err) {
     return HONE_OK;
 }
 
+/* Weights that are trained, their gradients and two moments. */
+static hone_status check_weights(const hone_params *params, const char *advice, hone_error *err) {
+    size_t bytes, available = hone_memory_available();
+    bool fits = hone_size_mul(params->total, 4 * sizeof(float), &bytes);
+    if (available == 0 || (fits && bytes <= available)) return HONE_OK;
+    return hone_fail(err, HONE_ERR_MEMORY,
+                     "training %.2f million weights needs %.2f GB, %.2f GB is free: %s",
+                     (double)params->trained / 1e6, 16e-9 * (double)params->total,
+                     1e-9 * (double)available, advice);
+}
+
 static hone_status put_adapter(hone_trainer *t, hone_error *err) {
     const hone_train_options *o = &t->options;
     HONE_TRY(hone_adapter_choose(&t->adapter, t->model, o->lora_rank, o->lora_scale, o->num_layers,
                                  o->lora_keys, o->lora_key_count, err));
     HONE_TRY(hone_adapter_list(&t->adapter, t->model, &t->params, err));
+    HONE_TRY(check_weights(&t->params, "lower --rank or --num-layers", err));
     HONE_TRY(hone_params_allocate(&t->params, t->model, err));
     hone_status status = HONE_OK;
     if (o->resume_adapter_file)
@@ -82,6 +95,7 @@ static hone_status put_full(hone_trainer *t, hone_error *err) {
     const char *folder = t->options.adapter_path;
     if (folder) HONE_TRY(hone_hub_check(t->model, folder, err));
     HONE_TRY(hone_full_list(t->model, &t->params, err));
+    HONE_TRY(check_weights(&t->params, "train an adapter, with --fine-tune-type lora", err));
     HONE_TRY(hone_params_train(&t->params, err));
     HONE_TRY(hone_params_allocate(&t->params, t->model, err));
     hone_full_put(t->model, &t->params);
@@ -144,6 +158,17 @@ size_t hone_trainer_plan(const hone_trainer *trainer, const hone_batch *batch) {
     return HONE_MAX(bytes, ctx.arena.peak);
 }
 
+hone_status hone_trainer_check_memory(const hone_trainer *trainer, size_t bytes, hone_error *err) {
+    if (bytes <= trainer->touched) return HONE_OK;
+    size_t available = hone_memory_available(), more = bytes - trainer->touched;
+    if (available == 0 || more <= available) return HONE_OK;
+    return hone_fail(err, HONE_ERR_MEMORY,
+                     "a batch needs %.2f GB of working memory, %.2f GB is free: lower --batch-size "
+                     "or --max-seq-length%s",
+                     1e-9 * (double)bytes, 1e-9 * (double)(available + trainer->touched),
+                     trainer->options.grad_checkpoint ? "" : ", or give --grad-checkpoint");
+}
+
 hone_status hone_trainer_reserve(hone_trainer *trainer, size_t bytes, hone_error *err) {
     if (trainer->arena.base && bytes <= trainer->arena.capacity) return HONE_OK;
     hone_arena_close(&trainer->arena);
@@ -172,8 +197,12 @@ static hone_status make_ready(hone_trainer *t, const hone_batch *batches, size_t
         *labels += batches[i].label_count;
     }
     HONE_TRY(hone_model_need_positions(t->model, longest, err)); /* a plan looks at the tables */
-    for (size_t i = 0; i < count; i++)
-        HONE_TRY(hone_trainer_reserve(t, hone_trainer_plan(t, &batches[i]), err));
+    for (size_t i = 0; i < count; i++) {
+        size_t bytes = hone_trainer_plan(t, &batches[i]);
+        HONE_TRY(hone_trainer_check_memory(t, bytes, err));
+        HONE_TRY(hone_trainer_reserve(t, bytes, err));
+        t->touched = HONE_MAX(t->touched, bytes);
+    }
     return reserve_losses(t, *rows, err);
 }
 

@@ -14,6 +14,7 @@ typedef struct hone_trainer {
     hone_arena arena;
     float *losses; /* [loss_capacity] */
     size_t loss_capacity;
+    size_t touched; /* working memory that steps have used: it is no longer free */
     uint64_t steps; /* done */
 } hone_trainer;
 
@@ -36,7 +37,11 @@ void hone_trainer_close(hone_trainer *trainer);
 /* Working memory that a step over a batch of this shape takes. */
 size_t hone_trainer_plan(const hone_trainer *trainer, const hone_batch *batch);
 
-/* Makes sure of that much working memory. */
+/* Whether that much working memory can be had without other programs, or this one, being ended for it: a reservation
+ * alone takes nothing yet. */
+hone_status hone_trainer_check_memory(const hone_trainer *trainer, size_t bytes, hone_error *err);
+
+/* Makes sure of that much working memory's addresses. */
 hone_status hone_trainer_reserve(hone_trainer *trainer, size_t bytes, hone_error *err);
 
 /* One step over `count` batches whose gradients are added up, every label of equal weight. A loss or gradient that is

@@ -269,6 +269,58 @@ static void checkpointing_learns_the_same_in_less_memory(void **state) {
     remove_folder(&f);
 }
 
+/* Working memory of terabytes is refused before the first step, and nothing is touched. */
+static void batches_beyond_the_machine_are_refused(void **state) {
+    (void)state;
+    folder f;
+    make_folder(&f);
+    write_data(&f);
+    for (int packing = 0; packing < 3; packing++) {
+        hone_error err;
+        journal l = {.count = 0};
+        hone_train_options o = options_for(&f);
+        o.packing = (hone_packing)packing;
+        o.lora_rank = 4096;
+        o.batch_size = packing ? 1 << 18 : 1 << 22;
+        o.max_seq_length = packing ? 256 : 16;
+        assert_int_equal(run(TINY, &o, &l, NULL, &err), HONE_ERR_MEMORY);
+        assert_non_null(strstr(err.message, "is free: lower --batch-size or --max-seq-length, or"));
+        assert_int_equal(l.count, 0);
+    }
+    remove_folder(&f);
+}
+
+static bool no_more(void *user) {
+    int *left = user;
+    return (*left)-- > 0;
+}
+
+/* Asked before each batch: the validation before the first step ends at once, a test after its first batch. */
+static void validation_and_test_can_be_stopped(void **state) {
+    (void)state;
+    hone_error err;
+    hone_train_result result;
+    folder f;
+    make_folder(&f);
+    write_data(&f);
+    put(&f, "test.jsonl", "{\"text\": \"a b\"}\n{\"text\": \"c d\"}\n{\"text\": \"e f\"}\n");
+    for (int i = 0; i < 2; i++) {
+        int left = i;
+        hone_train_options o = options_for(&f);
+        o.iters = i ? 0 : 12;
+        o.batch_size = 1;
+        o.test = true;
+        hone_model *model = open_tiny(TINY, 2);
+        const hone_train_callbacks callbacks = {.keep_going = no_more, .user = &left};
+        assert_int_equal(hone_train(model, &o, &callbacks, &result, &err), HONE_ERR_INTERRUPTED);
+        assert_non_null(strstr(err.message, i ? "end of the test" : "after step 0 of 12"));
+        assert_int_equal(left, -1);
+        assert_int_equal(result.iters, 0);
+        hone_model_free(&model);
+    }
+    remove_folder(&f);
+}
+
 static void options_that_make_no_sense_are_refused(void **state) {
     (void)state;
     folder f;
@@ -372,6 +424,8 @@ int main(void) {
         cmocka_unit_test(an_adapter_goes_on_where_it_was),
         cmocka_unit_test(testing_alone_trains_nothing),
         cmocka_unit_test(checkpointing_learns_the_same_in_less_memory),
+        cmocka_unit_test(batches_beyond_the_machine_are_refused),
+        cmocka_unit_test(validation_and_test_can_be_stopped),
         cmocka_unit_test(options_that_make_no_sense_are_refused),
         cmocka_unit_test(faults_of_data_and_folders_are_errors),
         cmocka_unit_test(a_fully_tuned_folder_is_a_model),
