@@ -151,6 +151,8 @@ static int read_options(hone_train_options *train, hone_model_options *model, co
     if (!given.data)
         return hone_cli_usage(verb.name,
                               "--data is missing: a folder with train.jsonl, or a .jsonl file");
+    if (given.adapter_path && !*given.adapter_path)
+        return hone_cli_usage(verb.name, "--adapter-path: expected the name of a folder");
     if (!hone_cli_parse_compute(given.compute, &model->compute))
         return hone_cli_usage(verb.name, "--compute %s: expected auto, f32 or bf16", given.compute);
     if (is_negative(given.steps_per_report, "steps-per-report", &code) ||
@@ -197,10 +199,10 @@ typedef struct report {
     const hone_train_options *train;
     bool full;
     double loss_sum, seconds; /* since the last line */
-    uint64_t labels, tokens, last_labels;
+    uint64_t labels, tokens, last_labels, skipped, truncated;
     int steps;
     hone_cli_progress progress;
-    bool write_failed, input_ended;
+    bool write_failed, input_ended, told_skipped, told_truncated;
 } report;
 
 static const double mib = 1024.0 * 1024.0;
@@ -317,8 +319,31 @@ static void print_text(report *r, const hone_train_event *e) {
     r->write_failed = r->write_failed || fflush(stdout) != 0 || ferror(stdout);
 }
 
+/* Once each, when it first happens: the numbers of the whole epoch are `hone data`'s. */
+static void tell_losses(report *r, const hone_train_event *e) {
+    bool skipped = e->skipped > 0 && !r->told_skipped;
+    bool truncated = e->truncated > 0 && !r->told_truncated;
+    r->skipped = e->skipped;
+    r->truncated = e->truncated;
+    if (!skipped && !truncated) return;
+    hone_cli_progress_clear(&r->progress);
+    if (skipped)
+        fprintf(stderr,
+                "Rows with nothing to learn are skipped, %llu so far; `hone data` counts them.\n",
+                (unsigned long long)e->skipped);
+    if (truncated)
+        fprintf(
+            stderr,
+            "Rows are cut to the tokens that --max-seq-length or the model allows, %llu so far; "
+            "`hone data` counts them.\n",
+            (unsigned long long)e->truncated);
+    r->told_skipped = r->told_skipped || skipped;
+    r->told_truncated = r->told_truncated || truncated;
+}
+
 static bool on_event(void *user, const hone_train_event *event) {
     report *r = user;
+    tell_losses(r, event);
     if (given.json)
         print_json(r, json_of(event));
     else
@@ -345,13 +370,16 @@ static bool keep_going(void *user) {
 
 /* ---- the run ---- */
 
-/* --test alone: the adapter that an earlier training wrote, where there is one. */
+/* --test alone: the adapter that was asked for, or that an earlier training wrote to the usual folder. */
 static hone_status load_adapter(hone_model *model, const hone_train_options *train,
                                 hone_error *err) {
     struct stat st;
-    if (train->iters > 0 || !train->adapter_path || stat(train->adapter_path, &st) != 0)
-        return HONE_OK;
-    return hone_model_load_adapter(model, train->adapter_path, err);
+    const char *folder = given.adapter_path ? given.adapter_path : train->adapter_path;
+    if (train->iters > 0 || !folder) return HONE_OK;
+    if (given.adapter_path || stat(folder, &st) == 0)
+        return hone_model_load_adapter(model, folder, err);
+    fprintf(stderr, "no adapter in %s/: testing the model itself\n", folder);
+    return HONE_OK;
 }
 
 /* Nobody asked to stop: the report has no place to go to, which hone_cli_finish tells. */
@@ -369,21 +397,20 @@ static int train_model(hone_model *model, const hone_train_options *train) {
     hone_train_result result;
     hone_cli_catch_signals();
     if (!given.json) r.progress = hone_cli_progress_start();
-    const hone_train_callbacks callbacks = {.on_event = on_event,
-                                            .before_step = before_step,
-                                            .keep_going = keep_going,
-                                            .user = &r};
+    const hone_train_callbacks callbacks = {
+        .on_event = on_event, .before_step = before_step, .keep_going = keep_going, .user = &r};
     hone_status status = load_adapter(model, train, &err);
     if (status == HONE_OK) status = hone_train(model, train, &callbacks, &result, &err);
     hone_cli_progress_clear(&r.progress);
     if (status == HONE_ERR_INTERRUPTED && r.write_failed) return output_failed(train, &result);
     if (status != HONE_OK) return hone_cli_fail(verb.name, &err);
     if (given.json)
-        print_json(&r,
-                   json_pack("{s:s, s:i, s:o, s:o, s:o}", "event", "done", "iters", result.iters,
-                             "tokens_per_sec_median", real(result.tokens_per_sec_median),
-                             "peak_rss_mib", real((double)result.peak_rss / mib), "final_loss",
-                             real(result.final_loss)));
+        print_json(&r, json_pack("{s:s, s:i, s:I, s:I, s:o, s:o, s:o}", "event", "done", "iters",
+                                 result.iters, "skipped", (json_int_t)r.skipped, "truncated",
+                                 (json_int_t)r.truncated, "tokens_per_sec_median",
+                                 real(result.tokens_per_sec_median), "peak_rss_mib",
+                                 real((double)result.peak_rss / mib), "final_loss",
+                                 real(result.final_loss)));
     return HONE_EXIT_OK;
 }
 

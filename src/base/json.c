@@ -16,15 +16,19 @@ static json_t *load(const char *text, size_t size, json_error_t *error) {
     return json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, error);
 }
 
-static hone_status fail_parse(const json_error_t *error, const char *name, hone_error *err) {
+static hone_status fail_parse(const json_error_t *error, const char *name, size_t first_line,
+                              hone_error *err) {
     enum json_error_code code = json_error_code(error);
     /* jansson has a code for a lack of memory, but leaves the text empty instead. */
     if (code == json_error_out_of_memory || error->text[0] == '\0') {
         return hone_fail(err, HONE_ERR_MEMORY, "%s: out of memory", name);
     }
+    bool nul = code == json_error_null_character || code == json_error_null_byte_in_key;
     return hone_fail(err, code == json_error_stack_overflow ? HONE_ERR_LIMIT : HONE_ERR_FORMAT,
-                     "%s: line %d, column %d: %s; expected well-formed JSON", name,
-                     HONE_MAX(error->line, 1), HONE_MAX(error->column, 1), error->text);
+                     "%s: line %zu, column %d: %s%s", name,
+                     first_line + (size_t)HONE_MAX(error->line, 1) - 1, HONE_MAX(error->column, 1),
+                     nul ? "a NUL character in a string is not supported; remove it" : error->text,
+                     nul ? "" : "; expected well-formed JSON");
 }
 
 /* Whether `size` digits (no sign) are more than any int64 has. */
@@ -62,6 +66,11 @@ static hone_status widen_integers(const char *text, size_t size, hone_buf *out, 
 
 hone_status hone_json_parse(const char *text, size_t size, const char *name, json_t **out,
                             hone_error *err) {
+    return hone_json_parse_from(text, size, name, 1, out, err);
+}
+
+hone_status hone_json_parse_from(const char *text, size_t size, const char *name, size_t first_line,
+                                 json_t **out, hone_error *err) {
     json_error_t error;
     *out = load(text, size, &error);
     if (*out == NULL && json_error_code(&error) == json_error_numeric_overflow) {
@@ -71,7 +80,7 @@ hone_status hone_json_parse(const char *text, size_t size, const char *name, jso
         hone_buf_free(&wide);
         if (status != HONE_OK) return hone_fail_prefix(err, "%s", name);
     }
-    return *out != NULL ? HONE_OK : fail_parse(&error, name, err);
+    return *out != NULL ? HONE_OK : fail_parse(&error, name, first_line, err);
 }
 
 hone_status hone_json_read(const char *path, size_t limit, json_t **out, hone_error *err) {

@@ -48,6 +48,20 @@ static hone_status check_all(const hone_data *data, hone_error *err) {
     return status;
 }
 
+hone_status hone_data_path(const char *data, const char *name, bool whole, char **path,
+                           hone_error *err) {
+    *path = NULL;
+    if (!data) return hone_fail(err, HONE_ERR_USAGE, "no data: expected a folder with train.jsonl");
+    bool folder = hone_file_is_directory(data);
+    if (!folder && !whole) return HONE_OK;
+    *path = folder ? hone_path_join(data, name) : strdup(data);
+    if (!*path) return hone_fail_memory(err, "a path", strlen(data));
+    if (whole || hone_file_exists(*path)) return HONE_OK;
+    free(*path);
+    *path = NULL;
+    return HONE_OK;
+}
+
 hone_status hone_data_open(hone_data *data, const hone_model *model, const char *path,
                            const hone_data_options *options, hone_error *err) {
     *data = (hone_data){.model = model, .options = *options, .order_epoch = UINT64_MAX};

@@ -43,6 +43,11 @@ typedef struct hone_data {
     uint64_t skipped, truncated; /* rows of the first epoch so far */
 } hone_data;
 
+/* "DATA/name" when `data` is a folder; `data` itself when it is a file and `whole`. The caller frees. *path NULL: there
+ * is no such file. */
+hone_status hone_data_path(const char *data, const char *name, bool whole, char **path,
+                           hone_error *err);
+
 /* Opens the file and checks every row's shape, so that training does not stop at one of them later. */
 hone_status hone_data_open(hone_data *data, const hone_model *model, const char *path,
                            const hone_data_options *options, hone_error *err);

@@ -98,26 +98,10 @@ static hone_data_options data_options(const run *r, bool once) {
                                .seed = o->seed};
 }
 
-/* "DATA/name" when DATA is a folder; DATA itself when it is a file and `whole`. *path NULL: there is no such file. */
-static hone_status data_path(const run *r, const char *name, bool whole, char **path,
-                             hone_error *err) {
-    const char *data = r->options.data;
-    *path = NULL;
-    if (!data) return hone_fail(err, HONE_ERR_USAGE, "no data: expected a folder with train.jsonl");
-    bool folder = hone_file_is_directory(data);
-    if (!folder && !whole) return HONE_OK;
-    *path = folder ? hone_path_join(data, name) : strdup(data);
-    if (!*path) return hone_fail_memory(err, "a path", strlen(data));
-    if (whole || hone_file_exists(*path)) return HONE_OK;
-    free(*path);
-    *path = NULL;
-    return HONE_OK;
-}
-
 static hone_status open_held_out(run *r, held_out *h, const char *name, hone_error *err) {
     char *path;
     hone_data_options options = data_options(r, true);
-    HONE_TRY(data_path(r, name, false, &path, err));
+    HONE_TRY(hone_data_path(r->options.data, name, false, &path, err));
     if (!path) return HONE_OK;
     hone_status status = hone_data_open(&h->data, r->model, path, &options, err);
     free(path);
@@ -131,7 +115,7 @@ static hone_status open_data(run *r, hone_error *err) {
     if (o->iters > 0) {
         char *path;
         hone_data_options options = data_options(r, false);
-        HONE_TRY(data_path(r, "train.jsonl", true, &path, err));
+        HONE_TRY(hone_data_path(r->options.data, "train.jsonl", true, &path, err));
         hone_status status = hone_data_open(&r->train, r->model, path, &options, err);
         free(path);
         HONE_TRY(status);
@@ -146,7 +130,10 @@ static hone_status open_data(run *r, hone_error *err) {
     if (!o->test) return HONE_OK;
     HONE_TRY(open_held_out(r, &r->test, "test.jsonl", err));
     if (!r->test.open)
-        return hone_fail(err, HONE_ERR_IO, "%s: there is no test.jsonl in it to test with",
+        return hone_fail(err, HONE_ERR_IO,
+                         hone_file_is_directory(o->data)
+                             ? "%s: there is no test.jsonl in it to test with"
+                             : "%s: --test needs a folder with test.jsonl",
                          o->data);
     return HONE_OK;
 }
@@ -173,6 +160,11 @@ static hone_status plan_memory(run *r, hone_error *err) {
     size_t rows = hone_data_batch_rows(options), longest = hone_data_segment_rows(options);
     bool varies = options->packing == HONE_PACKING_NONE;
     size_t least, available = hone_memory_available();
+    if (longest > (size_t)r->model->config.max_positions)
+        return hone_fail(err, HONE_ERR_USAGE,
+                         "--max-seq-length %d: with --packing isolate or concat at most the "
+                         "model's %d positions",
+                         r->options.max_seq_length, r->model->config.max_positions);
     HONE_TRY(hone_model_need_positions(r->model, longest, err));
     HONE_TRY(plan_batch(r, rows, longest, &r->arena_bytes, err));
     least = r->arena_bytes;
@@ -186,6 +178,8 @@ static hone_status plan_memory(run *r, hone_error *err) {
 static hone_status make_folder(const run *r, hone_error *err) {
     const char *folder = r->options.adapter_path;
     if (!folder || r->options.iters == 0) return HONE_OK;
+    if (hone_file_exists(folder) && !hone_file_is_directory(folder))
+        return hone_fail(err, HONE_ERR_IO, "%s is a file; expected a folder to write to", folder);
     HONE_TRY(hone_file_make_directories(folder, err));
     if (access(folder, W_OK | X_OK) != 0) return hone_fail_errno(err, "write into", folder);
     return HONE_OK;
@@ -327,8 +321,8 @@ static hone_status stopped(const run *r, hone_error *err) {
                      (int)r->trainer.steps, r->options.iters);
 }
 
-/* Training and what follows it. A fault in the data or a lack of memory saves what was learnt before it; a loss that is not finite
- * does not, since the weights that led to it are no good. */
+/* Training and what follows it. A fault in the data or a lack of memory saves what was learnt before it; a loss that
+ * is not finite does not, since the weights that led to it are no good. */
 static hone_status train_and_test(run *r, hone_error *err) {
     const hone_train_options *o = &r->options;
     hone_train_event start = event_of(r, HONE_TRAIN_START);

@@ -134,12 +134,13 @@ static hone_status check_row(const json_t *row, hone_row_kind *kind, hone_error 
 
 hone_status hone_rows_read(const hone_rows *rows, size_t index, json_t **row, hone_row_kind *kind,
                            hone_error *err) {
-    size_t begin = rows->begin[index], end = line_end(rows, begin);
+    size_t begin = rows->begin[index], size = line_end(rows, begin) - begin;
+    const char *text = (const char *)rows->map.data + begin, *path = rows->map.path;
     *row = NULL;
-    hone_status status =
-        hone_json_parse((const char *)rows->map.data + begin, end - begin, "JSON", row, err);
-    if (status == HONE_OK) status = check_row(*row, kind, err);
-    if (status == HONE_OK) return HONE_OK;
+    /* To count lines takes long: only for a message. */
+    if (hone_json_parse(text, size, path, row, NULL) != HONE_OK)
+        HONE_TRY(hone_json_parse_from(text, size, path, line_number(rows, begin), row, err));
+    if (check_row(*row, kind, err) == HONE_OK) return HONE_OK;
     json_decref(*row);
     *row = NULL;
     return hone_rows_fail(rows, index, err);

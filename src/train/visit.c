@@ -3,7 +3,6 @@
 #include "train/data.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 static hone_status make_example(const hone_model *model, const hone_rows *rows, size_t index,
                                 bool mask_prompt, hone_example *out, hone_error *err) {
@@ -43,19 +42,14 @@ hone_status hone_data_visit(const hone_model *model, const hone_train_options *o
                             hone_error *err) {
     hone_error local;
     if (!err) err = &local;
-    if (!options->data)
-        return hone_fail(err, HONE_ERR_USAGE, "no data: expected a folder with train.jsonl");
     if (options->max_seq_length < 2)
         return hone_fail(err, HONE_ERR_USAGE, "max sequence length %d: expected 2 or more",
                          options->max_seq_length);
-    char *inside = NULL;
-    if (hone_file_is_directory(options->data)) {
-        inside = hone_path_join(options->data, "train.jsonl");
-        if (!inside) return hone_fail_memory(err, "a path", strlen(options->data));
-    }
+    char *path;
     hone_rows rows;
-    hone_status status = hone_rows_open(&rows, inside ? inside : options->data, err);
-    free(inside);
+    HONE_TRY(hone_data_path(options->data, "train.jsonl", true, &path, err));
+    hone_status status = hone_rows_open(&rows, path, err);
+    free(path);
     HONE_TRY(status);
     status = visit(model, &rows, options, on_row, user, err);
     hone_rows_close(&rows);

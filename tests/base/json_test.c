@@ -32,7 +32,7 @@ static void messages_say_line_and_column(void **state) {
         {"[1,\n\n", "t.json: line 3, column 1: ']' expected near end of file"},
         {"{\"\xc3\xa9\": tru}", "t.json: line 1, column 9: invalid token"},
         {"\"a\xff\"", "t.json: line 1, column 2: unable to decode byte 0xff"},
-        {"\"\\u0000\"", "t.json: line 1, column 8: \\u0000 is not allowed"},
+        {"\"\\u0000\"", "t.json: line 1, column 8: a NUL character in a string is not supported"},
         {"1e999", "t.json: line 1, column 5: real number overflow"},
         {"[NaN]", "t.json: line 1, column "},
         {"{'a': 1}", "t.json: line 1, column 2: "},

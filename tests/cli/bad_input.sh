@@ -85,10 +85,12 @@ row=0
 refused_row() { # line, sentence
     row=$((row + 1))
     printf '{"text": "good"}\n%s\n' "$1" >"$tmp/row.jsonl"
-    refused 1 "row\.jsonl: line 2: .*$2" train --model "$tiny" --data "$tmp/row.jsonl" --adapter-path "$tmp/new$row"
+    refused 1 "row\.jsonl: line 2(, column [0-9]+)?: .*$2" train --model "$tiny" --data "$tmp/row.jsonl" \
+        --adapter-path "$tmp/new$row"
     check "and no folder was made" test ! -e "$tmp/new$row"
 }
 refused_row '{"text": "a"' 'JSON'
+refused_row '{"text": "a\u0000"}' 'a NUL character in a string is not supported'
 refused_row '{"text": 3}' '"text" is to be a string'
 refused_row '{"texts": "a"}' 'neither'
 refused_row '[]' 'expected a JSON object'
@@ -104,10 +106,21 @@ refused 1 'train\.jsonl' train --model "$tiny" --no-save --data "$tmp/folder"
 refused 1 'nowhere' train --model "$tiny" --no-save --data "$tmp/nowhere"
 refused 1 'test\.jsonl' train --model "$tiny" --no-save --data "$tmp/d" --train --test
 refused 2 'mask' train --model "$tiny" --no-save --data "$tmp/d" --mask-prompt
-refused 1 '256' train --model "$tiny" --no-save --data "$tmp/d" --packing concat
+for packing in isolate concat; do
+    refused 2 '--max-seq-length 2048: .* 256 positions' train --model "$tiny" --no-save --data "$tmp/d" \
+        --packing $packing
+done
+refused 1 '--test needs a folder with test.jsonl' train --model "$tiny" --no-save --data "$tmp/d/train.jsonl" --test
+for packing in none isolate; do
+    refused 1 'is free: lower --batch-size or --max-seq-length, or give --grad-checkpoint' train --model "$tiny" \
+        --no-save --data "$tmp/d" --batch-size 4194304 --max-seq-length 16 --rank 4096 --packing $packing
+done
 
 # ---- places to write to ----
 refused 1 'train\.jsonl' train --model "$tiny" --data "$tmp/d" --adapter-path "$tmp/d/train.jsonl"
+refused 1 'train\.jsonl is a file; expected a folder' train --model "$tiny" --data "$tmp/d" \
+    --adapter-path "$tmp/d/train.jsonl"
+refused 2 '--adapter-path: expected the name of a folder' train --model "$tiny" --data "$tmp/d" --adapter-path ''
 refused 1 '/proc/none' train --model "$tiny" --data "$tmp/d" --adapter-path /proc/none
 if [ -e /dev/full ]; then
     "$hone" train --model "$tiny" --data "$tmp/d" --iters 3 --no-save --json >/dev/full 2>"$tmp/err" </dev/null

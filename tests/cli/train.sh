@@ -32,6 +32,12 @@ train --test --adapter-path "$tmp/a"
 is 0 "--test alone"
 lacks out 'Iter' "--test alone trains nothing"
 has out "^Test loss $loss_of_training," "--test alone tests the adapter that was written"
+train --test --adapter-path "$tmp/mistyped"
+is 1 "--test with an adapter that is not there"
+has err 'mistyped/adapter_config\.json' "names it"
+run sh -c 'cd "$1" && "$2" train --model "$3" --data data --test' - "$tmp" "$(realpath "$hone")" "$tiny"
+is 0 "--test without an adapter"
+has err '^no adapter in adapters/: testing the model itself$' "says that the model itself is tested"
 train --iters 1 --val-batches 0 --no-save --resume-adapter-file "$tmp/a/adapters.safetensors"
 is 0 "going on from an adapter"
 lacks out 'Val|Saved' "--no-save and --val-batches 0"
@@ -74,6 +80,14 @@ lockstep 2
 is 1 "--lockstep ends with its input"
 has out '"iter":2' "--lockstep makes a step for each line"
 lacks out '"iter":3' "--lockstep makes no step without a line"
+
+mkdir "$tmp/mixed"
+printf '{"prompt": "%s", "completion": "%s"}\n' 'a b c d e f g h' x a 'b c d e f g h i' a b >"$tmp/mixed/train.jsonl"
+run "$hone" train --model "$tiny" --data "$tmp/mixed" --batch-size 2 --iters 6 --no-save --json --max-seq-length 6 \
+    --mask-prompt
+is 0 "rows that are skipped or cut"
+has out '"event":"done",.*"skipped":1,"truncated":2,' "are counted for programs"
+check "and told once each" test "$(grep -c 'are skipped' "$tmp/err")$(grep -c 'Rows are cut' "$tmp/err")" = 11
 
 # ---- stopping ----
 interrupt() { # signal
@@ -129,5 +143,5 @@ printf '%s\n' '{"text": "good"}' '{"text": 1}' 'x' >"$tmp/bad.jsonl"
 run "$hone" data --model "$tiny" --data "$tmp/bad.jsonl"
 is 1 "hone data with faulty rows"
 has err 'bad\.jsonl: line 2: "text" is to be a string' "hone data names faulty rows"
-has err 'bad\.jsonl: line 3: ' "hone data names all of them"
+has err 'bad\.jsonl: line 3, column 1: ' "hone data names all of them"
 has out '^rows +1 good, 2 faulty$' "hone data counts faulty rows"

@@ -268,7 +268,7 @@ static void faults_are_found_before_the_first_batch(void **state) {
         hone_model *model = open_tiny(TINY, threads);
         assert_int_equal(hone_data_open(&data, model, put(&f, "a", text), &options, &err),
                          HONE_ERR_FORMAT);
-        assert_non_null(strstr(err.message, "line 78: "));
+        assert_non_null(strstr(err.message, "line 78, column "));
         hone_model_free(&model);
     }
     remove_folder(&f);

@@ -387,7 +387,7 @@ static void faults_of_data_and_folders_are_errors(void **state) {
     assert_non_null(strstr(err.message, "/file"));
     o.adapter_path = NULL;
     o.packing = HONE_PACKING_CONCAT; /* rows of 2048 tokens, and the model has 256 positions */
-    assert_int_equal(run(TINY, &o, &l, NULL, &err), HONE_ERR_LIMIT);
+    assert_int_equal(run(TINY, &o, &l, NULL, &err), HONE_ERR_USAGE);
     assert_non_null(strstr(err.message, "256"));
     assert_int_equal(l.steps, 0);
     remove_folder(&f);
