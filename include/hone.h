@@ -277,9 +277,9 @@ typedef struct hone_eval_options {
     bool micro, macro;         /* both false: both */
     const char *const *models; /* paths to evaluate on; NULL: every known model that is here */
     size_t model_count;
-    const char *data;        /* folder with train.jsonl; NULL: $HONE_HOME/data/wordnet */
-    int steps;               /* of macro fine-tuning for each set; 0: 12; at most HONE_EVAL_MAX_PAIRS */
-    int trials;              /* interleaved micro pairs; 0: 7; 5 to HONE_EVAL_MAX_PAIRS */
+    const char *data; /* folder with train.jsonl; NULL: $HONE_HOME/data/wordnet */
+    int steps;        /* of macro fine-tuning for each set; 0: 12; at most HONE_EVAL_MAX_PAIRS */
+    int trials;       /* interleaved micro pairs; 0: 7; 5 to HONE_EVAL_MAX_PAIRS */
     int batch_size, seq_len; /* of macro; 0: 4 and 256 */
     uint64_t seed;
     const char *worker; /* path of the `hone` program that runs one training; required for macro */
@@ -307,7 +307,7 @@ typedef struct hone_eval_score {
         kernel_speedup; /* over naive, geometric mean of the six kernels; NaN where not measured */
     double training_speedup; /* over naive, geometric mean of the models; NaN where not measured */
     int models_tested,
-        rows_failed; /* real models fine-tuned with both sets; trainings that failed */
+        rows_failed;   /* real models fine-tuned with both sets; trainings that failed */
     int models_listed; /* different models asked for (or known), tested or not */
 } hone_eval_score;
 hone_eval_score hone_eval_report_score(const hone_eval_report *report);

@@ -16,8 +16,8 @@ hone_status hone_json_parse(const char *text, size_t size, const char *name, jso
                             hone_error *err);
 
 /* The same for text that begins in line `first_line` of the file `name`. */
-hone_status hone_json_parse_from(const char *text, size_t size, const char *name,
-                                 size_t first_line, json_t **out, hone_error *err);
+hone_status hone_json_parse_from(const char *text, size_t size, const char *name, size_t first_line,
+                                 json_t **out, hone_error *err);
 
 /* Reads and parses a file of at most `limit` bytes. */
 hone_status hone_json_read(const char *path, size_t limit, json_t **out, hone_error *err);

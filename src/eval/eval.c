@@ -253,8 +253,7 @@ static hone_status discover_wanted(evaluation *e, const char *wanted, const hone
     /* Two files may have one name: the whole path tells them apart. What is absent is named as it was asked for. */
     const char *name = !here || find_name(e, last) ? wanted : last;
     hone_lines_line(&e->text, "  Testing %s (%s)...", name, wanted);
-    if (!here)
-        return list_absent(e, name, "", "not on this machine: no such file or folder", err);
+    if (!here) return list_absent(e, name, "", "not on this machine: no such file or folder", err);
     return probe_model(e, name, NULL, wanted, err);
 }
 
@@ -293,8 +292,7 @@ static hone_status run_macro(evaluation *e, hone_error *err) {
 
 /* ---- both ---- */
 
-static hone_status check_number(const char *name, int value, int least, int most,
-                                hone_error *err) {
+static hone_status check_number(const char *name, int value, int least, int most, hone_error *err) {
     if (value >= least && value <= most) return HONE_OK;
     return hone_fail(err, HONE_ERR_USAGE, "%s is %d; expected %d to %d", name, value, least, most);
 }
@@ -325,8 +323,8 @@ static hone_status prepare(const hone_eval_options *o, hone_eval_report *r, hone
     r->batch_size = o->batch_size ? o->batch_size : DEFAULT_BATCH;
     r->seq_len = o->seq_len ? o->seq_len : DEFAULT_SEQ;
     r->seed = o->seed;
-    HONE_TRY(check_number("the number of trials", r->trials, LEAST_TRIALS, HONE_EVAL_MAX_PAIRS,
-                          err));
+    HONE_TRY(
+        check_number("the number of trials", r->trials, LEAST_TRIALS, HONE_EVAL_MAX_PAIRS, err));
     HONE_TRY(check_number("the number of steps", r->steps, 1, HONE_EVAL_MAX_PAIRS, err));
     HONE_TRY(check_number("the batch size", r->batch_size, 1, MOST, err));
     HONE_TRY(check_number("the sequence length", r->seq_len, 2, MOST, err));

@@ -66,7 +66,8 @@ static json_t *micro_json(const hone_micro_row *row) {
     bool wrong = hone_row_is_wrong(row);
     json_t *correct = row->tested || wrong ? json_boolean(!wrong) : json_null();
     return json_pack(
-        "{s:s, s:s, s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, "
+        "{s:s, s:s, s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+        "s:i, "
         "s:i, s:o}",
         "kernel", hone_kernel_names[row->kernel], "pass", row->backward ? "backward" : "forward",
         "correct", correct, "dtype", row->dtype, "weights", text(row->weights), "shape", row->shape,
@@ -76,8 +77,8 @@ static json_t *micro_json(const hone_micro_row *row) {
         bytes_or_null(row->naive_bytes), "gflops", number(row->flops / row->seconds / 1e9),
         "naive_gflops", number(row->flops / row->naive_seconds / 1e9), "gb_per_sec",
         number(row->traffic / row->seconds / 1e9), "naive_gb_per_sec",
-        number(row->traffic / row->naive_seconds / 1e9), "trials", row->trials, "calls", row->calls, "reason",
-        text(row->reason));
+        number(row->traffic / row->naive_seconds / 1e9), "trials", row->trials, "calls", row->calls,
+        "reason", text(row->reason));
 }
 
 static json_t *macro_json(const hone_macro_row *row) {

@@ -384,8 +384,8 @@ static hone_status run_kernel(level *l, int kernel, size_t first_row, hone_error
     hone_micro_row *rows = &l->report->micro[first_row];
     hone_error problem = {0};
     for (size_t i = 0; i < PASSES * count; i++) rows[i].correct = true;
-    hone_status checked = check_kernel(o, l->report, kernel, kind,
-                                       (double)l->done / (double)l->groups, &problem);
+    hone_status checked =
+        check_kernel(o, l->report, kernel, kind, (double)l->done / (double)l->groups, &problem);
     HONE_TRY(pass_over(checked, rows, PASSES * count, &problem, err));
     for (size_t i = 0; i < PASSES * count && checked == HONE_OK; i++) rows[i].checked = true;
     if (checked != HONE_OK) l->done += count;
@@ -396,8 +396,8 @@ static hone_status run_kernel(level *l, int kernel, size_t first_row, hone_error
         l->g->options = o;
         l->g->kind = kind;
         l->g->shape = shapes[i];
-        hone_status measured = measure(l->g, &rows[PASSES * i], budget,
-                                       (double)l->done / (double)l->groups, &problem);
+        hone_status measured =
+            measure(l->g, &rows[PASSES * i], budget, (double)l->done / (double)l->groups, &problem);
         HONE_TRY(pass_over(measured, &rows[PASSES * i], PASSES, &problem, err));
         l->done++;
     }

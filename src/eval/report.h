@@ -17,11 +17,11 @@ typedef struct hone_micro_row {
     bool backward;
     const char *dtype; /* of the computation: "f32", "bf16"; static */
     const char
-        *weights;   /* of the linear layers: "f32", "bf16", "q4_1"; NULL: the kernel has none */
-    char shape[80]; /* e.g. "batch 4, seq 64, hidden 256" */
-    bool checked; /* against the oracle, in whole or until a case failed */
-    bool tested;  /* timed, and the timed calls compared */
-    bool correct; /* as far as checked or tested */
+        *weights;      /* of the linear layers: "f32", "bf16", "q4_1"; NULL: the kernel has none */
+    char shape[80];    /* e.g. "batch 4, seq 64, hidden 256" */
+    bool checked;      /* against the oracle, in whole or until a case failed */
+    bool tested;       /* timed, and the timed calls compared */
+    bool correct;      /* as far as checked or tested */
     char reason[512];  /* why not correct or not tested: the case, the output, by how much */
     int trials, calls; /* pairs of samples, calls in each sample */
     double seconds, naive_seconds;  /* of one call, medians */
@@ -40,7 +40,8 @@ typedef enum hone_macro_status {
 
 /* One model in one precision, fine-tuned with both sets. */
 typedef struct hone_macro_row {
-    size_t model_index; /* below model_count; rows with the same one are one model, whatever its name */
+    size_t
+        model_index; /* below model_count; rows with the same one are one model, whatever its name */
     char *model, *path; /* owned; path NULL when the model is not here */
     char size[16];      /* "135M" */
     char precision[16]; /* "4-bit", "bfloat16", "q8_0", ...; empty when it could not be opened */
@@ -71,7 +72,7 @@ struct hone_eval_report {
     hone_macro_row *macro;
     size_t macro_count, macro_capacity;
     size_t model_count; /* models that the rows are of, tested or not */
-    double seconds; /* the evaluation took */
+    double seconds;     /* the evaluation took */
 };
 
 hone_status hone_report_make(hone_eval_report **out, hone_error *err);

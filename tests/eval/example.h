@@ -37,8 +37,8 @@ static void add_kernels(hone_eval_report *r, double forward, double backward) {
 }
 
 /* A model that was fine-tuned for 8 steps; the losses differ by `difference` in each. */
-static hone_macro_row *add_model(hone_eval_report *r, size_t index, const char *name, double speedup,
-                                 double difference, size_t mib, size_t naive_mib) {
+static hone_macro_row *add_model(hone_eval_report *r, size_t index, const char *name,
+                                 double speedup, double difference, size_t mib, size_t naive_mib) {
     hone_macro_row *row;
     r->macro_wanted = true;
     r->steps = 8;

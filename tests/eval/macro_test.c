@@ -79,7 +79,7 @@ static tally counted;
 static int setup(void **state) {
     (void)state;
     counted = (tally){0};
-    return hone_report_make(&report, NULL) || 
+    return hone_report_make(&report, NULL) ||
            hone_report_add_macro(report, 0, "m", "/m", &row, NULL);
 }
 

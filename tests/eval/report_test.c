@@ -224,8 +224,9 @@ static void assert_row_members(const json_t *root) {
                    {"pass", 's'}, {"correct", 'B'}, {"dtype", 's'}, {"weights", 'S'},
                    {"shape", 's'}, {"speedup", 'N'}, {"speedup_interval", 'a'},
                    {"memory_ratio", 'N'}, {"ms", 'N'}, {"naive_ms", 'N'}, {"bytes", 'I'},
-                   {"naive_bytes", 'I'}, {"gflops", 'N'}, {"naive_gflops", 'N'}, {"gb_per_sec", 'N'},
-                   {"naive_gb_per_sec", 'N'}, {"trials", 'i'}, {"calls", 'i'}, {"reason", 'S'});
+                   {"naive_bytes", 'I'}, {"gflops", 'N'}, {"naive_gflops", 'N'},
+                   {"gb_per_sec", 'N'}, {"naive_gb_per_sec", 'N'}, {"trials", 'i'}, {"calls", 'i'},
+                   {"reason", 'S'});
     for (size_t i = 0; i < 3; i++) {
         ASSERT_MEMBERS(json_array_get(json_object_get(root, "macro"), i), {"model", 's'},
                        {"path", 'S'}, {"size", 'S'}, {"precision", 'S'}, {"converted", 'b'},
@@ -296,7 +297,8 @@ static void json_of_foreign_bytes_and_untested_rows(void **state) {
     (void)state;
     hone_macro_row *row;
     hone_micro_row *micro;
-    assert_int_equal(hone_report_add_macro(report, 0, "caf\xe9", "/m/caf\xe9", &row, NULL), HONE_OK);
+    assert_int_equal(hone_report_add_macro(report, 0, "caf\xe9", "/m/caf\xe9", &row, NULL),
+                     HONE_OK);
     assert_int_equal(hone_report_add_micro(report, &micro, NULL), HONE_OK);
     json_t *root = write_and_read();
     json_t *object = json_array_get(json_object_get(root, "macro"), 0);
