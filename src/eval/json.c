@@ -83,11 +83,12 @@ static json_t *micro_json(const hone_micro_row *row) {
 
 static json_t *macro_json(const hone_macro_row *row) {
     static const char *const statuses[] = {"not tested", "failed", "tested"};
+    const char *reason = row->status == HONE_MACRO_TESTED ? NULL : row->reason;
     json_t *object =
         json_pack("{s:o, s:o, s:o, s:o, s:b, s:s, s:o, s:i}", "model", text(row->model), "path",
                   text(row->path), "size", text(row->size), "precision", text(row->precision),
                   "converted", row->converted, "status", statuses[row->status], "reason",
-                  text(row->reason), "steps", row->steps);
+                  text(reason), "steps", row->steps);
     json_t *figures =
         json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "speedup", number(row->speedup),
                   "speedup_interval", interval(row->speedup_interval), "shipped_speedup",
