@@ -281,6 +281,7 @@ static void json_has_the_figures(void **state) {
     row = json_array_get(json_object_get(root, "macro"), 1);
     assert_string_equal(json_string_value(json_object_get(row, "precision")), "bfloat16");
     assert_string_equal(json_string_value(json_object_get(row, "status")), "tested");
+    assert_true(json_is_null(json_object_get(row, "reason")));
     assert_int_equal(json_array_size(json_object_get(row, "losses")), 8);
     assert_true(fabs(json_number_value(json_object_get(row, "peak_rss_mib")) - 500) < 1e-9);
     row = json_array_get(json_object_get(root, "macro"), 2);
