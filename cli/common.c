@@ -27,7 +27,6 @@ static void print_sentence(const char *text) {
 int hone_cli_fail(const char *verb, const hone_error *err) {
     print_name(verb);
     print_sentence(err->message[0] ? err->message : "failed, for a reason that was not given");
-    if (err->status == HONE_ERR_GATE) return HONE_EXIT_GATE;
     return err->status == HONE_ERR_USAGE ? HONE_EXIT_USAGE : HONE_EXIT_FAILURE;
 }
 

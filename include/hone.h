@@ -34,7 +34,6 @@ typedef enum hone_status {
     HONE_ERR_MEMORY,      /* out of memory */
     HONE_ERR_LIMIT,       /* a stated limit was reached (size, nesting, steps, --mem-limit) */
     HONE_ERR_INTERRUPTED, /* a callback asked to stop */
-    HONE_ERR_GATE,        /* a gate such as a minimum score was not met */
     HONE_ERR_INTERNAL     /* a defect of hone itself */
 } hone_status;
 
