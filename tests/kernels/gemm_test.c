@@ -165,6 +165,9 @@ static void sizes(const hone_kernels *kernels, const char *tier) {
         run_kinds(kernels, tier, HONE_F32, large[i][0], large[i][1], large[i][2]);
         run_kinds(kernels, tier, HONE_BF16, large[i][0], large[i][1], large[i][2]);
     }
+    problem wide_adapter = problem_new(HONE_BF16, 13, 50, 64, 331, true);
+    run(kernels->gemm_bf16, &wide_adapter, HONE_F32, false, tier);
+    problem_free(&wide_adapter);
 }
 
 static void test_sizes(void **state) {

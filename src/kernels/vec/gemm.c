@@ -1,9 +1,9 @@
 /* kernels/vec/gemm: matrix multiply over packed panels, for every ISA. Layer kernels.
  *
- * A tile of TILE_ROWS x TILE_PANELS*16 accumulators stays in registers over the whole depth. bfloat16
- * operands are widened to float32 as they are loaded: right everywhere, fast where nothing multiplies
- * bfloat16 itself. Rows past the end repeat the last one and are not stored, so each row's bits are
- * those that it has in any other call.
+ * A tile of TILE_ROWS x TILE_PANELS*16 accumulators stays in registers over the whole depth. bfloat16 is widened to
+ * float32: B's words as they are loaded, A's rows once for all panels (widening them for every panel took as many
+ * instructions as multiplying: half of the speed on AVX2). Rows past the end repeat the last one and are not stored,
+ * so each row's bits are those that it has in any other call.
  */
 #include "base/size.h"
 #include "kernels/variants.h"
@@ -22,77 +22,105 @@ enum { PANEL_VECS = HONE_PANEL / VEC_WIDTH, TILE_VECS = TILE_PANELS * PANEL_VECS
 
 typedef vec_f tile[TILE_ROWS][TILE_VECS];
 
-/* `panel`: floats from one panel to the next. */
-VEC_INLINE void multiply_f32(tile acc, int rows, int panels, const void *const *a, size_t k,
-                             const float *b, size_t panel) {
-    for (size_t i = 0; i < k; i++, b += HONE_PANEL) {
+/* A [m, k] times packed B. */
+typedef struct product {
+    const void *a;
+    size_t lda, k;
+    const void *b;
+    size_t b_depth; /* that B was packed with */
+} product;
+
+/* Rows of A as float32: where they lie, or a widened copy of bfloat16. */
+typedef struct tile_rows {
+    const float *row[TILE_ROWS];
+    size_t k; /* how deep they are */
+} tile_rows;
+
+/* Depths that copies have room for: of A, of the second product's A, and of what is deeper, piece by piece. All even:
+ * a word of B holds two depths. */
+enum { DEPTH = 2048, SECOND_DEPTH = 128, PIECE = 256, PAD = 16 };
+
+/* The tile's rows from depth k0 on: all that is left of float32, at most `room` of bfloat16. The rows of a copy lie a
+ * cache line further apart than they are long, since a power of two would put all of them into one cache set. */
+VEC_INLINE void take_rows(tile_rows *t, int rows, hone_dtype compute, const product *p, size_t row,
+                          size_t last_row, size_t k0, float *copy, size_t room) {
+    t->k = compute == HONE_F32 ? p->k - k0 : HONE_MIN(p->k - k0, room);
+    size_t stride = HONE_CEIL_DIV(t->k, PAD) * PAD + PAD;
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++) {
+        const void *from = vec_at(p->a, compute, HONE_MIN(row + (size_t)r, last_row) * p->lda + k0);
+        if (compute == HONE_F32) {
+            t->row[r] = from;
+            continue;
+        }
+        float *to = copy + (size_t)r * stride;
+        size_t i = 0;
+        for (; i + VEC_WIDTH <= t->k; i += VEC_WIDTH)
+            vec_store(to + i, vec_load_as(from, compute, i));
+        if (i < t->k) vec_store_n(to + i, vec_load_as_n(from, compute, i, t->k - i), t->k - i);
+        t->row[r] = to;
+    }
+}
+
+/* One depth of `a` times a row of B. */
+VEC_INLINE void multiply_one(tile acc, int rows, int panels, const tile_rows *a, size_t i,
+                             const vec_f bv[TILE_VECS]) {
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++) {
+        vec_f av = vec_set1(a->row[r][i]);
+#pragma GCC unroll 16
+        for (int v = 0; v < panels * PANEL_VECS; v++) acc[r][v] = vec_fma(av, bv[v], acc[r][v]);
+    }
+}
+
+/* `panel`: words from one panel to the next. */
+VEC_INLINE void multiply_f32(tile acc, int rows, int panels, const tile_rows *a, const float *b,
+                             size_t panel) {
+    for (size_t i = 0; i < a->k; i++, b += HONE_PANEL) {
         vec_f bv[TILE_VECS];
 #pragma GCC unroll 16
         for (int v = 0; v < panels * PANEL_VECS; v++)
             bv[v] = vec_load(b + (v / PANEL_VECS) * panel + (v % PANEL_VECS) * VEC_WIDTH);
-#pragma GCC unroll 16
-        for (int r = 0; r < rows; r++) {
-            vec_f av = vec_set1(((const float *)a[r])[i]);
-#pragma GCC unroll 16
-            for (int v = 0; v < panels * PANEL_VECS; v++) acc[r][v] = vec_fma(av, bv[v], acc[r][v]);
-        }
+        multiply_one(acc, rows, panels, a, i, bv);
     }
 }
 
-/* Two products of one pair of k, even before odd. `pair` is [16][2] bfloat16 of each panel. */
-VEC_INLINE void multiply_pair(tile acc, int rows, int panels, const uint32_t *a,
-                              const uint32_t *pair, size_t panel) {
-    for (int half = 0; half < 2; half++) {
-        const uint32_t shift = half == 0 ? 16 : 0;
+/* A row of one depth of B out of its words: the even depth lies in the low halves, the odd one in the high halves. */
+VEC_INLINE void widen_half(vec_f bv[TILE_VECS], int panels, const uint32_t *b, size_t panel,
+                           bool odd) {
+#pragma GCC unroll 16
+    for (int v = 0; v < panels * PANEL_VECS; v++) {
+        vec_u words;
+        memcpy(&words, b + (v / PANEL_VECS) * panel + (v % PANEL_VECS) * VEC_WIDTH, sizeof words);
+        bv[v] = (vec_f)(odd ? words & 0xffff0000u : words << 16);
+    }
+}
+
+VEC_INLINE void multiply_bf16(tile acc, int rows, int panels, const tile_rows *a, const uint32_t *b,
+                              size_t panel) {
+    for (size_t i = 0; i < a->k; i += 2, b += HONE_PANEL) {
         vec_f bv[TILE_VECS];
-#pragma GCC unroll 16
-        for (int v = 0; v < panels * PANEL_VECS; v++) {
-            vec_u words;
-            memcpy(&words, pair + (v / PANEL_VECS) * panel + (v % PANEL_VECS) * VEC_WIDTH,
-                   sizeof words);
-            bv[v] = (vec_f)((words << shift) & 0xffff0000u);
-        }
-#pragma GCC unroll 16
-        for (int r = 0; r < rows; r++) {
-            vec_f av = (vec_f)(((a[r] << shift) & 0xffff0000u) + (vec_u){0});
-#pragma GCC unroll 16
-            for (int v = 0; v < panels * PANEL_VECS; v++) acc[r][v] = vec_fma(av, bv[v], acc[r][v]);
-        }
+        widen_half(bv, panels, b, panel, false);
+        multiply_one(acc, rows, panels, a, i, bv);
+        if (i + 1 == a->k) break;
+        __asm__("" : "+r"(b)); /* read the words again: no register is left to keep them in */
+        widen_half(bv, panels, b, panel, true);
+        multiply_one(acc, rows, panels, a, i + 1, bv);
     }
 }
 
-VEC_INLINE void multiply_bf16(tile acc, int rows, int panels, const void *const *a, size_t k,
-                              const uint32_t *b, size_t panel) {
-    uint32_t pairs[TILE_ROWS];
-    for (size_t i = 0; i + 2 <= k; i += 2, b += HONE_PANEL) {
-#pragma GCC unroll 16
-        for (int r = 0; r < rows; r++)
-            memcpy(&pairs[r], (const hone_bf16 *)a[r] + i, sizeof pairs[r]);
-        multiply_pair(acc, rows, panels, pairs, b, panel);
-    }
-    if (k % 2 != 0) {
-#pragma GCC unroll 16
-        for (int r = 0; r < rows; r++) pairs[r] = ((const hone_bf16 *)a[r])[k - 1];
-        multiply_pair(acc, rows, panels, pairs, b, panel);
-    }
-}
-
-VEC_INLINE void multiply(tile acc, int rows, int panels, hone_dtype compute, const void *a,
-                         size_t lda, size_t row, size_t last_row, size_t k, const void *b,
-                         size_t b_depth, size_t first_panel) {
-    const void *rows_of_a[TILE_ROWS];
-    for (int r = 0; r < rows; r++)
-        rows_of_a[r] = vec_at(a, compute, HONE_MIN(row + (size_t)r, last_row) * lda);
-    if (compute == HONE_F32) {
-        size_t panel = b_depth * HONE_PANEL;
-        multiply_f32(acc, rows, panels, rows_of_a, k, (const float *)b + first_panel * panel,
-                     panel);
-    } else {
-        size_t depth = HONE_CEIL_DIV(b_depth, HONE_PANEL_DEPTH) * (HONE_PANEL_DEPTH / 2);
-        size_t panel = depth * HONE_PANEL;
-        multiply_bf16(acc, rows, panels, rows_of_a, k, (const uint32_t *)b + first_panel * panel,
-                      panel);
-    }
+/* acc += a B[k0 ...] for `panels` panels from `first` on. */
+VEC_INLINE void multiply(tile acc, int rows, int panels, hone_dtype compute, const product *p,
+                         const tile_rows *a, size_t first, size_t k0) {
+    size_t words = compute == HONE_F32
+                       ? p->b_depth
+                       : HONE_CEIL_DIV(p->b_depth, HONE_PANEL_DEPTH) * (HONE_PANEL_DEPTH / 2);
+    size_t panel = words * HONE_PANEL, at = compute == HONE_F32 ? k0 : k0 / 2;
+    const uint32_t *b = (const uint32_t *)p->b + first * panel + at * HONE_PANEL;
+    if (compute == HONE_F32)
+        multiply_f32(acc, rows, panels, a, (const float *)b, panel);
+    else
+        multiply_bf16(acc, rows, panels, a, b, panel);
 }
 
 VEC_INLINE void store_row(const hone_gemm *g, const vec_f *acc, int vecs, size_t row, size_t col) {
@@ -111,40 +139,61 @@ VEC_INLINE void store_row(const hone_gemm *g, const vec_f *acc, int vecs, size_t
     }
 }
 
-VEC_INLINE void compute_tile(const hone_gemm *g, int rows, int panels, hone_dtype compute,
-                             size_t row, size_t panel) {
+typedef struct job {
+    const hone_gemm *g;
+    product product[2];
+    tile_rows ready[2];     /* of the rows at hand, for all panels */
+    float *copy[2], *piece; /* room for DEPTH, SECOND_DEPTH and PIECE of them */
+} job;
+
+VEC_INLINE void compute_tile(const job *j, int rows, int panels, hone_dtype compute, size_t row,
+                             size_t panel) {
     tile acc;
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 16
         for (int v = 0; v < panels * PANEL_VECS; v++) acc[r][v] = vec_zero();
     }
-    size_t b_depth = g->b_depth > 0 ? g->b_depth : g->k;
-    multiply(acc, rows, panels, compute, g->a, g->lda, row, g->m - 1, g->k, g->b, b_depth, panel);
-    if (g->k2 > 0)
-        multiply(acc, rows, panels, compute, g->a2, g->lda2, row, g->m - 1, g->k2, g->b2, g->k2,
-                 panel);
-    size_t valid = HONE_MIN(g->m - row, (size_t)rows);
+    for (int i = 0; i < 2; i++) {
+        const product *p = &j->product[i];
+        multiply(acc, rows, panels, compute, p, &j->ready[i], panel, 0);
+        tile_rows rest;
+        for (size_t done = j->ready[i].k; done < p->k; done += rest.k) {
+            take_rows(&rest, rows, compute, p, row, j->g->m - 1, done, j->piece, PIECE);
+            multiply(acc, rows, panels, compute, p, &rest, panel, done);
+        }
+    }
+    size_t valid = HONE_MIN(j->g->m - row, (size_t)rows);
     for (size_t r = 0; r < valid; r++)
-        store_row(g, acc[r], panels * PANEL_VECS, row + r, panel * HONE_PANEL);
+        store_row(j->g, acc[r], panels * PANEL_VECS, row + r, panel * HONE_PANEL);
+}
+
+VEC_INLINE void compute_rows(job *j, int rows, hone_dtype compute, size_t row) {
+    enum { LEFT = 2 < TILE_PANELS ? 2 : 1 };
+    size_t last = j->g->m - 1, panels = HONE_CEIL_DIV(j->g->n, HONE_PANEL);
+    size_t whole = rows == 1 ? 0 : panels / TILE_PANELS * TILE_PANELS;
+    take_rows(&j->ready[0], rows, compute, &j->product[0], row, last, 0, j->copy[0], DEPTH);
+    take_rows(&j->ready[1], rows, compute, &j->product[1], row, last, 0, j->copy[1], SECOND_DEPTH);
+    for (size_t p = 0; p < whole; p += TILE_PANELS)
+        compute_tile(j, rows, TILE_PANELS, compute, row, p);
+    if (panels - whole == 2 && rows > 1)
+        compute_tile(j, rows, LEFT, compute, row, whole);
+    else
+        for (size_t p = whole; p < panels; p++) compute_tile(j, rows, 1, compute, row, p);
 }
 
 VEC_INLINE void gemm(const hone_gemm *g, hone_dtype compute) {
     assert(!g->accumulate || g->c_dtype == HONE_F32);
-    size_t panels = HONE_CEIL_DIV(g->n, HONE_PANEL);
-    size_t whole = panels / TILE_PANELS * TILE_PANELS;
-    for (size_t row = 0; row < g->m; row += TILE_ROWS) {
-        if (g->m - row == 1) {
-            for (size_t p = 0; p < panels; p++) compute_tile(g, 1, 1, compute, row, p);
-            break;
-        }
-        for (size_t p = 0; p < whole; p += TILE_PANELS)
-            compute_tile(g, TILE_ROWS, TILE_PANELS, compute, row, p);
-        if (panels - whole == 2)
-            compute_tile(g, TILE_ROWS, 2 < TILE_PANELS ? 2 : 1, compute, row, whole);
-        else if (panels - whole == 1)
-            compute_tile(g, TILE_ROWS, 1, compute, row, whole);
-    }
+    float copy[TILE_ROWS * (DEPTH + PAD)], second[TILE_ROWS * (SECOND_DEPTH + PAD)],
+        piece[TILE_ROWS * (PIECE + PAD)];
+    job j = {.g = g,
+             .product = {{g->a, g->lda, g->k, g->b, g->b_depth > 0 ? g->b_depth : g->k},
+                         {g->a2, g->lda2, g->k2, g->b2, g->k2}},
+             .copy = {copy, second},
+             .piece = piece};
+    size_t row = 0;
+    for (; row + 1 < g->m; row += TILE_ROWS) compute_rows(&j, TILE_ROWS, compute, row);
+    if (row < g->m) compute_rows(&j, 1, compute, row);
 }
 
 void HONE_VEC_NAME(gemm_f32)(const hone_gemm *g) { gemm(g, HONE_F32); }
