@@ -76,6 +76,7 @@ VEC_INLINE void multiply_one(tile acc, int rows, int panels, const tile_rows *a,
 /* `panel`: words from one panel to the next. */
 VEC_INLINE void multiply_f32(tile acc, int rows, int panels, const tile_rows *a, const float *b,
                              size_t panel) {
+#pragma GCC unroll 4
     for (size_t i = 0; i < a->k; i++, b += HONE_PANEL) {
         vec_f bv[TILE_VECS];
 #pragma GCC unroll 16
@@ -98,6 +99,7 @@ VEC_INLINE void widen_half(vec_f bv[TILE_VECS], int panels, const uint32_t *b, s
 
 VEC_INLINE void multiply_bf16(tile acc, int rows, int panels, const tile_rows *a, const uint32_t *b,
                               size_t panel) {
+#pragma GCC unroll 2
     for (size_t i = 0; i < a->k; i += 2, b += HONE_PANEL) {
         vec_f bv[TILE_VECS];
         widen_half(bv, panels, b, panel, false);
@@ -123,19 +125,30 @@ VEC_INLINE void multiply(tile acc, int rows, int panels, hone_dtype compute, con
         multiply_bf16(acc, rows, panels, a, b, panel);
 }
 
-VEC_INLINE void store_row(const hone_gemm *g, const vec_f *acc, int vecs, size_t row, size_t col) {
-    size_t at = row * g->ldc + col, valid = HONE_MIN(g->n - col, (size_t)vecs * VEC_WIDTH);
+/* A row of a tile at c[at ...], all `vecs` of them within n. */
+VEC_INLINE void store_whole_row(const hone_gemm *g, const vec_f *acc, int vecs, size_t at,
+                                size_t col) {
+#pragma GCC unroll 16
     for (int v = 0; v < vecs; v++) {
         size_t first = (size_t)v * VEC_WIDTH;
-        if (first >= valid) break;
-        size_t count = HONE_MIN(valid - first, (size_t)VEC_WIDTH);
+        vec_f sum = acc[v];
+        if (g->bias != NULL) sum += vec_load(g->bias + col + first);
+        if (g->accumulate) sum += vec_load((const float *)g->c + at + first);
+        vec_store_as(g->c, g->c_dtype, at + first, sum);
+    }
+}
+
+/* The same, cut at n. */
+VEC_INLINE void store_cut_row(const hone_gemm *g, const vec_f *acc, int vecs, size_t at,
+                              size_t col) {
+    for (int v = 0; v < vecs; v++) {
+        size_t first = (size_t)v * VEC_WIDTH;
+        if (col + first >= g->n) break;
+        size_t count = HONE_MIN(g->n - col - first, (size_t)VEC_WIDTH);
         vec_f sum = acc[v];
         if (g->bias != NULL) sum += vec_load_n(g->bias + col + first, count);
         if (g->accumulate) sum += vec_load_n((const float *)g->c + at + first, count);
-        if (count == VEC_WIDTH)
-            vec_store_as(g->c, g->c_dtype, at + first, sum);
-        else
-            vec_store_as_n(g->c, g->c_dtype, at + first, sum, count);
+        vec_store_as_n(g->c, g->c_dtype, at + first, sum, count);
     }
 }
 
@@ -156,6 +169,7 @@ VEC_INLINE void compute_tile(const job *j, int rows, int panels, hone_dtype comp
     }
     for (int i = 0; i < 2; i++) {
         const product *p = &j->product[i];
+        if (p->k == 0) break;
         multiply(acc, rows, panels, compute, p, &j->ready[i], panel, 0);
         tile_rows rest;
         for (size_t done = j->ready[i].k; done < p->k; done += rest.k) {
@@ -163,9 +177,16 @@ VEC_INLINE void compute_tile(const job *j, int rows, int panels, hone_dtype comp
             multiply(acc, rows, panels, compute, p, &rest, panel, done);
         }
     }
-    size_t valid = HONE_MIN(j->g->m - row, (size_t)rows);
+    const hone_gemm *g = j->g;
+    size_t col = panel * HONE_PANEL, valid = HONE_MIN(g->m - row, (size_t)rows);
+    if (valid == (size_t)rows && col + (size_t)panels * HONE_PANEL <= g->n) {
+#pragma GCC unroll 16
+        for (int r = 0; r < rows; r++)
+            store_whole_row(g, acc[r], panels * PANEL_VECS, (row + (size_t)r) * g->ldc + col, col);
+        return;
+    }
     for (size_t r = 0; r < valid; r++)
-        store_row(j->g, acc[r], panels * PANEL_VECS, row + r, panel * HONE_PANEL);
+        store_cut_row(g, acc[r], panels * PANEL_VECS, (row + r) * g->ldc + col, col);
 }
 
 VEC_INLINE void compute_rows(job *j, int rows, hone_dtype compute, size_t row) {
