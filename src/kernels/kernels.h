@@ -92,6 +92,18 @@ typedef struct hone_dot_rows {
 } hone_dot_rows;
 typedef void hone_dot_rows_fn(const hone_dot_rows *a);
 
+/* c[i, j] = sum over r of thin[r, i] * wide[r, j] for i < m and j in [begin, end), accumulated in float32 in the order
+ * of r: the gradient of an adapter's matrix, whose rank m is small. Nothing is packed. */
+typedef struct hone_thin_outer {
+    size_t rows, m, begin, end;
+    const void *thin, *wide; /* [rows, m], [rows, end] of dtype */
+    size_t ld_thin, ld_wide; /* elements from row to row */
+    hone_dtype dtype;        /* F32 or BF16 */
+    float *c;                /* [m, end] */
+    size_t ldc;
+} hone_thin_outer;
+typedef void hone_thin_outer_fn(const hone_thin_outer *a);
+
 /* ---- element-wise and row-wise ----------------------------------------------------------- */
 
 /* y[r] = x[r] * rstd * gamma, rstd = 1/sqrt(mean(x^2) + eps). (Zhang and Sennrich, 2019.)

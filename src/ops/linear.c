@@ -1,7 +1,11 @@
 /* ops/linear: products that the linear layers of both sets are made of. Layer ops. */
 #include "ops/linear.h"
 
-enum { TRANSPOSE_COLUMNS = 32, SUM_COLUMNS = 64 };
+enum {
+    TRANSPOSE_COLUMNS = 32,
+    SUM_COLUMNS = 64,
+    THIN = 16 /* a wider operand is worth packing the other one for */
+};
 
 void hone_linear_product(hone_ctx *ctx, size_t rows, const void *x, size_t k, const hone_matrix *w,
                          bool by_rows, const float *bias, size_t n, void *y, hone_dtype y_dtype) {
@@ -61,11 +65,33 @@ void hone_linear_add_outer(hone_ctx *ctx, size_t rows, const void *u, size_t m, 
     outer(ctx, rows, u, m, v, n, dw, true);
 }
 
+/* sum [n, m] float32 = v^T u for a thin v. */
+static void thin_outer(hone_ctx *ctx, size_t rows, const void *u, size_t m, const void *v, size_t n,
+                       float *sum) {
+    if (n > THIN) {
+        outer(ctx, rows, v, n, u, m, sum, false);
+        return;
+    }
+    if (hone_ctx_planning(ctx)) return;
+    hone_thin_outer job = {.rows = rows,
+                           .m = n,
+                           .thin = v,
+                           .ld_thin = n,
+                           .wide = u,
+                           .ld_wide = m,
+                           .dtype = ctx->compute,
+                           .c = sum,
+                           .ldc = m};
+    hone_split(ctx->team, m, SUM_COLUMNS, &job.begin, &job.end);
+    if (job.begin < job.end) ctx->kernels->thin_outer(&job);
+    hone_barrier(ctx->team);
+}
+
 void hone_linear_add_thin_rows(hone_ctx *ctx, size_t rows, const void *u, size_t m, const void *v,
                                size_t n, float scale, float *dw) {
     hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
     float *sum = hone_arena_scratch(&ctx->arena, n * m * sizeof *sum);
-    outer(ctx, rows, v, n, u, m, sum, false);
+    thin_outer(ctx, rows, u, m, v, n, sum);
     if (!hone_ctx_planning(ctx)) {
         size_t begin, end;
         hone_split(ctx->team, n * m, SUM_COLUMNS, &begin, &end);
@@ -79,7 +105,7 @@ void hone_linear_add_thin(hone_ctx *ctx, size_t rows, const void *u, size_t m, c
                           size_t n, float scale, float *dw) {
     hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
     float *sum = hone_arena_scratch(&ctx->arena, n * m * sizeof *sum);
-    outer(ctx, rows, v, n, u, m, sum, false);
+    thin_outer(ctx, rows, u, m, v, n, sum);
     if (!hone_ctx_planning(ctx)) {
         size_t begin, end;
         hone_split(ctx->team, m, SUM_COLUMNS, &begin, &end);

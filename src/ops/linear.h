@@ -16,8 +16,8 @@ void hone_linear_transpose(hone_ctx *ctx, size_t rows, size_t cols, const void *
 void hone_linear_add_outer(hone_ctx *ctx, size_t rows, const void *u, size_t m, const void *v,
                            size_t n, float *dw);
 
-/* The same for a thin v (n small): computed as (v^T u)^T, so that the wide operand is packed and only
- * the thin one transposed. `scale` multiplies the sum. */
+/* The same for a thin v (n small): computed as (v^T u)^T, without packing the wide operand where n is an ordinary
+ * rank. `scale` multiplies the sum. */
 void hone_linear_add_thin(hone_ctx *ctx, size_t rows, const void *u, size_t m, const void *v,
                           size_t n, float scale, float *dw);
 

@@ -60,8 +60,13 @@ VEC_INLINE void pack_rows(const hone_matrix *w, size_t n0, size_t n, size_t k0, 
 
 /* Writes one row of words over the panels from `dst` on. */
 VEC_INLINE void spread(const uint32_t *row, size_t columns, size_t panel_size, uint32_t *dst) {
-    for (size_t j = 0; j < columns; j += HONE_PANEL, dst += panel_size)
-        memcpy(dst, row + j, HONE_PANEL * sizeof *dst);
+    for (size_t j = 0; j < columns; j += HONE_PANEL, dst += panel_size) {
+        for (size_t v = 0; v < HONE_PANEL; v += VEC_WIDTH) { /* memcpy would be a call */
+            vec_u words;
+            memcpy(&words, row + j + v, sizeof words);
+            memcpy(dst + v, &words, sizeof words);
+        }
+    }
 }
 
 VEC_INLINE void pack_columns(const hone_matrix *w, size_t n0, size_t n, size_t k0, size_t k,
