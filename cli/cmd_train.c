@@ -12,8 +12,8 @@
 
 static struct {
     char *model, *data, *fine_tune_type, *adapter_path, *keys, *resume, *packing, *compute, *ops,
-        *weights, *seed;
-    int train, test, mask_prompt, grad_checkpoint, json, lockstep, no_save;
+        *weights, *seed, *mem_limit;
+    int train, test, mask_prompt, grad_checkpoint, json, lockstep, no_save, plan;
     int num_layers, batch_size, iters, val_batches, max_seq_length, grad_accumulation_steps;
     int steps_per_report, steps_per_eval, save_every, rank, threads;
     double learning_rate, weight_decay, scale;
@@ -60,6 +60,12 @@ static struct poptOption options[] = {
      NULL},
     {"grad-checkpoint", 0, POPT_ARG_NONE, &given.grad_checkpoint, 0,
      "compute activations again in backward instead of keeping them: less memory, more time", NULL},
+    {"mem-limit", 0, POPT_ARG_STRING, &given.mem_limit, 0,
+     "most memory of the whole process, like 400M or 1.5G:\nactivations are computed again as far "
+     "as it takes;\nwhat cannot fit is refused with what could",
+     "SIZE"},
+    {"plan", 0, POPT_ARG_NONE, &given.plan, 0,
+     "print the memory that the training would take, by\npurpose, and train nothing", NULL},
     {"grad-accumulation-steps", 0, NUMBER, &given.grad_accumulation_steps, 0, "batches in a step",
      "N"},
     {"learning-rate", 0, REAL, &given.learning_rate, 0, "of AdamW", "X"},
@@ -101,6 +107,8 @@ static const hone_cli_verb verb = {
         "  hone train --data my-data --iters 200 --learning-rate 1e-4\n"
         "  hone train --model SmolLM2-135M-Instruct.Q4_1.gguf --data chats.jsonl --mask-prompt \\\n"
         "             --adapter-path my-adapter\n"
+        "  hone train --data my-data --packing isolate --max-seq-length 4096 --mem-limit 1G "
+        "--plan\n"
         "  hone generate --adapter-path my-adapter --prompt 'Define the noun \"kernel\".'\n",
     .options = options,
 };
@@ -161,6 +169,12 @@ static int read_options(hone_train_options *train, hone_model_options *model, co
     if (!hone_cli_parse_seed(given.seed, &train->seed))
         return hone_cli_usage(verb.name, "--seed %s: expected a whole number, 0 or more",
                               given.seed);
+    if (given.mem_limit &&
+        (!hone_cli_parse_size(given.mem_limit, &train->mem_limit) || train->mem_limit == 0))
+        return hone_cli_usage(verb.name, "--mem-limit %s: expected a size, like 400M or 1.5G",
+                              given.mem_limit);
+    if (given.plan && given.test && !given.train)
+        return hone_cli_usage(verb.name, "--plan: with --test alone nothing is trained");
     if (given.iters < 1)
         return hone_cli_usage(verb.name, "--iters %d: expected 1 or more", given.iters);
     model->threads = given.threads;
@@ -229,14 +243,25 @@ static json_t *path_json(const char *path) {
 
 static json_t *real(double value) { return isfinite(value) ? json_real(value) : json_null(); }
 
+/* The start of a training, with what was planned for it. */
+static json_t *with_plan(json_t *start, const hone_train_plan *plan) {
+    if (!start || !plan) return start;
+    json_object_update_new(start, json_pack("{s:o, s:i, s:i}", "planned_mib",
+                                            real((double)plan->total / mib), "blocks", plan->blocks,
+                                            "blocks_recomputed", plan->recomputed));
+    return start;
+}
+
 static json_t *json_of(const hone_train_event *e) {
     double peak = (double)e->peak_rss / mib;
     switch (e->kind) {
     case HONE_TRAIN_START:
-        return json_pack("{s:s, s:i, s:I, s:I, s:I, s:o, s:o}", "event", "start", "iters", e->iters,
-                         "samples", (json_int_t)e->samples, "trainable", (json_int_t)e->trainable,
-                         "parameters", (json_int_t)e->parameters, "arena_mib",
-                         real((double)e->arena_bytes / mib), "peak_rss_mib", real(peak));
+        return with_plan(json_pack("{s:s, s:i, s:I, s:I, s:I, s:o, s:o}", "event", "start", "iters",
+                                   e->iters, "samples", (json_int_t)e->samples, "trainable",
+                                   (json_int_t)e->trainable, "parameters",
+                                   (json_int_t)e->parameters, "arena_mib",
+                                   real((double)e->arena_bytes / mib), "peak_rss_mib", real(peak)),
+                         e->plan);
     case HONE_TRAIN_STEP:
         return json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "event", "step", "iter",
                          e->iter, "loss", real(e->loss), "tokens_per_sec",
@@ -265,6 +290,9 @@ static void print_start(const report *r, const hone_train_event *e) {
     printf("Starting training: %llu rows, %d iterations of %d x %d tokens%s\n",
            (unsigned long long)e->samples, e->iters, r->train->batch_size, r->train->max_seq_length,
            r->train->packing == HONE_PACKING_NONE ? " at most" : "");
+    printf("Memory: %.0f MiB planned%s, %d of %d blocks run again in backward\n",
+           (double)e->plan->total / mib, r->train->packing == HONE_PACKING_NONE ? " at most" : "",
+           e->plan->recomputed, e->plan->blocks);
 }
 
 static void print_step(report *r, const hone_train_event *e) {
@@ -391,6 +419,60 @@ static int output_failed(const hone_train_options *train, const hone_train_resul
     return hone_cli_fail(verb.name, &err);
 }
 
+static void print_plan(const hone_train_options *train, const hone_train_plan *p) {
+    bool full = train->fine_tune_type == HONE_FINE_TUNE_FULL;
+    const struct {
+        const char *purpose;
+        size_t bytes;
+    } rows[] = {
+        {"program, libraries, tokenizer (resident already)", p->program},
+        {"data set (resident already)", p->data},
+        {"weights as stored", p->weights},
+        {"norms, rotary embedding", p->tables},
+        {full ? "weights in float32" : "adapters", p->trained},
+        {"gradients", p->gradients},
+        {"moments of AdamW", p->moments},
+        {"adapters as written to disk", p->saving},
+        {"activations kept for backward", p->activations},
+        {"working memory beside them", p->scratch},
+    };
+    printf("%-50s %9s\n", "Memory by purpose, at the peak", "MiB");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].bytes > 0)
+            printf("  %-48s %9.1f\n", rows[i].purpose, (double)rows[i].bytes / mib);
+    printf("%-50s %9.1f\n", train->packing == HONE_PACKING_NONE ? "Total at most" : "Total",
+           (double)p->total / mib);
+    printf("\nWhile the loss is computed activations and working memory are %.1f MiB.\n",
+           (double)p->loss / mib);
+    printf("%d of %d blocks are run again in backward.\n", p->recomputed, p->blocks);
+    printf("Without recomputation: %.1f MiB. With --grad-checkpoint: %.1f MiB.\n",
+           (double)p->total_kept / mib, (double)p->total_recomputed / mib);
+}
+
+static json_t *plan_json(const hone_train_plan *p) {
+    return json_pack(
+        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:I, s:I}",
+        "event", "plan", "program", (json_int_t)p->program, "data", (json_int_t)p->data, "weights",
+        (json_int_t)p->weights, "tables", (json_int_t)p->tables, "trained", (json_int_t)p->trained,
+        "gradients", (json_int_t)p->gradients, "moments", (json_int_t)p->moments, "saving",
+        (json_int_t)p->saving, "activations", (json_int_t)p->activations, "scratch",
+        (json_int_t)p->scratch, "total", (json_int_t)p->total, "loss", (json_int_t)p->loss,
+        "blocks", p->blocks, "blocks_recomputed", p->recomputed, "total_kept",
+        (json_int_t)p->total_kept, "total_recomputed", (json_int_t)p->total_recomputed);
+}
+
+static int plan_only(hone_model *model, const hone_train_options *train) {
+    hone_train_plan plan;
+    hone_error err;
+    if (hone_train_plan_memory(model, train, &plan, &err) != HONE_OK)
+        return hone_cli_fail(verb.name, &err);
+    if (given.json)
+        print_json(&(report){.train = train}, plan_json(&plan));
+    else
+        print_plan(train, &plan);
+    return HONE_EXIT_OK;
+}
+
 static int train_model(hone_model *model, const hone_train_options *train) {
     report r = {.train = train, .full = train->fine_tune_type == HONE_FINE_TUNE_FULL};
     hone_error err;
@@ -427,7 +509,7 @@ static int run(void) {
         if (!path || hone_model_open(path, &model_options, &model, &err) != HONE_OK)
             code = hone_cli_fail(verb.name, &err);
         else
-            code = train_model(model, &train);
+            code = given.plan ? plan_only(model, &train) : train_model(model, &train);
     }
     hone_model_free(&model);
     free(path);

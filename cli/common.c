@@ -249,6 +249,7 @@ bool hone_cli_parse_size(const char *text, size_t *out) {
     if (!isdigit((unsigned char)text[0])) return false;
     errno = 0;
     double value = strtod(text, &end);
+    if (strspn(text, "0123456789.") != (size_t)(end - text)) return false; /* 0x10, 1e3 */
     static const char units[] = "KMGT";
     if (*end && *end != 'B') {
         const char *unit = strchr(units, toupper((unsigned char)*end));

@@ -162,8 +162,11 @@ typedef struct hone_train_options {
         *resume_adapter_file; /* start from this adapters.safetensors; NULL: a fresh adapter */
     hone_packing packing;
     bool mask_prompt; /* train on assistant turns (or completions) only */
-    /* Keep only the blocks' inputs and run each block again in backward: less memory, more time. */
+    /* Keep only the blocks' inputs and run the blocks again in backward: less memory, more time. */
     bool grad_checkpoint;
+    /* Most bytes for the whole process, 0: no limit. As many of the first blocks are run again in backward as it takes,
+     * and where that is not enough, HONE_ERR_LIMIT with the smallest changes that would be. */
+    size_t mem_limit;
     int iters, batch_size, max_seq_length, grad_accumulation_steps;
     int steps_per_eval, val_batches, save_every; /* 0: never; val_batches -1: all */
     double learning_rate, beta1, beta2, eps, weight_decay;
@@ -172,6 +175,30 @@ typedef struct hone_train_options {
 } hone_train_options;
 
 hone_train_options hone_train_defaults(void);
+
+/* The memory of a training at its peak, whole process, in bytes by purpose: `total` is the sum of those before it.
+ * Pages of files that are mapped into memory count like any other. With packing "none", whose batches are as long as
+ * their rows, it is that of a batch as long as the options allow. */
+typedef struct hone_train_plan {
+    size_t program;              /* program, libraries, tokenizer: what was resident when planned */
+    size_t data;                 /* the data set's index, rows and batches, likewise */
+    size_t weights;              /* the model's, as stored */
+    size_t tables;               /* its norms, biases and rotary embedding */
+    size_t trained;              /* adapters, or float32 copies of all weights */
+    size_t gradients;            /* of what is trained */
+    size_t moments;              /* AdamW's two */
+    size_t saving;               /* the copy that is written to disk */
+    size_t activations, scratch; /* working memory: kept for backward, and not */
+    size_t total;
+    /* Working memory when the loss is computed, activations included: no more than the above. */
+    size_t loss;
+    int blocks, recomputed; /* blocks that backward visits, and of these those that it runs again */
+    size_t total_kept, total_recomputed; /* with none run again; with grad_checkpoint */
+} hone_train_plan;
+
+/* Plans without taking any of the memory of training. The data set is opened; nothing is written. */
+hone_status hone_train_plan_memory(hone_model *model, const hone_train_options *options,
+                                   hone_train_plan *plan, hone_error *err);
 
 typedef enum hone_train_event_kind {
     HONE_TRAIN_START,      /* data read, memory planned, before the first step */
@@ -195,6 +222,7 @@ typedef struct hone_train_event {
     uint64_t skipped;               /* of them, so far in the first epoch: with nothing to learn */
     uint64_t truncated;             /* and cut to max_seq_length */
     uint64_t arena_bytes;           /* START: activations and scratch, planned */
+    const hone_train_plan *plan;    /* START, when there are steps to do; else NULL */
     size_t peak_rss;                /* bytes, whole process, so far */
     const char *path;               /* SAVED */
 } hone_train_event;

@@ -43,7 +43,10 @@ static bool take(hone_arena *arena, size_t *stack, size_t bytes) {
         return false;
     }
     *stack += padded;
-    arena->peak = HONE_MAX(arena->peak, total);
+    if (total > arena->peak) {
+        arena->peak = total;
+        arena->at_peak = hone_arena_get_mark(arena);
+    }
     return true;
 }
 

@@ -10,25 +10,27 @@
  * are exact. That is how memory is known before the first step.
  *
  * Invariants: saved + scratch <= capacity (planning: capacity SIZE_MAX); every block starts on a
- * 64-byte boundary relative to base, which is page-aligned; peak >= saved + scratch.
+ * 64-byte boundary relative to base, which is page-aligned; peak >= saved + scratch;
+ * peak == at_peak.saved + at_peak.scratch.
  */
 #ifndef HONE_BASE_ARENA_H
 #define HONE_BASE_ARENA_H
 
 #include "base/status.h"
 
-typedef struct hone_arena {
-    char *base;      /* page-aligned; NULL while planning */
-    size_t capacity; /* bytes reserved */
-    size_t saved;    /* bytes in use at the low end */
-    size_t scratch;  /* bytes in use at the high end */
-    size_t peak;     /* largest saved + scratch so far */
-    bool overflow;   /* a request did not fit: the run's results are void, hone_arena_check fails */
-} hone_arena;
-
 typedef struct hone_arena_mark {
     size_t saved, scratch;
 } hone_arena_mark;
+
+typedef struct hone_arena {
+    char *base;              /* page-aligned; NULL while planning */
+    size_t capacity;         /* bytes reserved */
+    size_t saved;            /* bytes in use at the low end */
+    size_t scratch;          /* bytes in use at the high end */
+    size_t peak;             /* largest saved + scratch so far */
+    hone_arena_mark at_peak; /* what was in use when it was reached first */
+    bool overflow; /* a request did not fit: the run's results are void, hone_arena_check fails */
+} hone_arena;
 
 /* Reserves `capacity` bytes of zero pages, committed on first touch; asks for huge pages when
  * `huge`. The owner calls hone_arena_close once; copies are never closed. */
@@ -55,6 +57,15 @@ static inline void hone_arena_release(hone_arena *arena, hone_arena_mark mark) {
 }
 static inline void hone_arena_release_scratch(hone_arena *arena, hone_arena_mark mark) {
     arena->scratch = mark.scratch;
+}
+static inline void hone_arena_release_saved(hone_arena *arena, hone_arena_mark mark) {
+    arena->saved = mark.saved;
+}
+
+/* From now on the peak is that of what follows. */
+static inline void hone_arena_restart_peak(hone_arena *arena) {
+    arena->at_peak = hone_arena_get_mark(arena);
+    arena->peak = arena->saved + arena->scratch;
 }
 
 /* Fails with HONE_ERR_INTERNAL when a request overflowed. */

@@ -135,7 +135,7 @@ hone_case_memory hone_case_plan(const hone_case_run *run, const hone_kernels *ke
                 memory.outputs[pass] += tensor->bytes;
             }
         }
-        ctx.arena.peak = ctx.arena.saved + ctx.arena.scratch;
+        hone_arena_restart_peak(&ctx.arena);
         hone_case_run_pass(run, pass, &ctx, &saved);
         memory.peak[pass] = memory.outputs[pass] + ctx.arena.peak;
         memory.arena = HONE_MAX(memory.arena, ctx.arena.peak);

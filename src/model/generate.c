@@ -85,7 +85,7 @@ static hone_status runner_open(runner *r, hone_model *model, size_t rows, size_t
     r->segment = (hone_segment){0, rows, 0, rows};
     float placeholder; /* a plan reads nothing; with a loss it takes the most memory */
     r->pass.losses = cached ? NULL : &placeholder;
-    size_t bytes = hone_pass_plan(&r->pass, model->options.threads);
+    size_t bytes = hone_pass_plan(&r->pass, model->options.threads).bytes;
     r->pass.losses = NULL;
     r->cache.filled = 0;
     return hone_arena_open(&r->arena, bytes, false, err);

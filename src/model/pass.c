@@ -14,6 +14,7 @@
 
 typedef struct block_tape {
     hone_arena_mark start; /* of the saved end, before the block */
+    hone_arena_mark mlp;   /* and before what only the MLP's backward reads */
     float *x, *middle;     /* [rows, hidden]: residual stream before attention, before the MLP */
     void *input;           /* [rows, hidden] compute type: the checkpoint */
     void *normed1, *q, *k, *v, *o; /* [rows, ...] compute type */
@@ -24,7 +25,8 @@ typedef struct block_tape {
 struct hone_tape {
     block_tape *blocks; /* [layers] */
     hone_saved final_norm;
-    float *x; /* [rows, hidden] residual stream after the last block */
+    float *x;             /* [rows, hidden] residual stream after the last block */
+    hone_arena_mark loss; /* planning: what was in use when the loss needed most */
 };
 
 /* Sizes that every step of the pass needs. */
@@ -146,7 +148,7 @@ static void cached_attention(hone_ctx *ctx, const hone_pass *pass, int layer, bl
     pass->model->ops->attention_with_rope_forward(ctx, &args, NULL);
 }
 
-/* x -> out. `keep`: fill the tape and leave what backward needs at the saved end. */
+/* x -> out. `keep`: fill the tape and leave what backward needs at the saved end. out NULL: that is all. */
 static void block_forward(hone_ctx *ctx, const hone_pass *pass, int layer, block_tape *t, float *x,
                           float *out, bool keep) {
     const hone_op_set *ops = pass->model->ops;
@@ -154,8 +156,10 @@ static void block_forward(hone_ctx *ctx, const hone_pass *pass, int layer, block
     const hone_linear *linear = block->linear;
     dims d = dims_of(ctx, pass);
     bool keep_normed = keep && ops->keeps_normed;
-    hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
     t->x = x;
+    hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
+    t->middle = !ops->keeps_residual ? x : keep_if(ctx, keep, d.rows * d.hidden * sizeof(float));
+    hone_arena_mark half = hone_arena_get_mark(&ctx->arena);
     t->normed1 = keep_if(ctx, keep_normed, d.rows * d.hidden * d.element);
     hone_rms_norm_args norm = norm_args(pass, x, block->attn_norm, t->normed1);
     ops->rms_norm_forward(ctx, &norm, keep ? &t->norm1 : NULL);
@@ -172,10 +176,11 @@ static void block_forward(hone_ctx *ctx, const hone_pass *pass, int layer, block
         hone_attention_args attention = attention_args(pass, t);
         ops->attention_with_rope_forward(ctx, &attention, keep ? &t->attention : NULL);
     }
-    t->middle = out == x ? x : keep_if(ctx, keep, d.rows * d.hidden * sizeof(float));
     linear_to_residual(ctx, pass, &linear[HONE_LINEAR_O], t->o, x, t->middle,
                        keep ? &t->linear[HONE_LINEAR_O] : NULL);
+    hone_arena_release_scratch(&ctx->arena, half);
 
+    t->mlp = hone_arena_get_mark(&ctx->arena);
     t->normed2 = keep_if(ctx, keep_normed, d.rows * d.hidden * d.element);
     norm = norm_args(pass, t->middle, block->mlp_norm, t->normed2);
     ops->rms_norm_forward(ctx, &norm, keep ? &t->norm2 : NULL);
@@ -186,26 +191,29 @@ static void block_forward(hone_ctx *ctx, const hone_pass *pass, int layer, block
                                .x = t->normed2,
                                .h = t->h};
     ops->swiglu_activation_forward(ctx, &swiglu, keep ? &t->swiglu : NULL);
-    linear_to_residual(ctx, pass, &linear[HONE_LINEAR_DOWN], t->h, t->middle, out,
-                       keep ? &t->linear[HONE_LINEAR_DOWN] : NULL);
+    hone_saved *saved = keep ? &t->linear[HONE_LINEAR_DOWN] : NULL;
+    if (out)
+        linear_to_residual(ctx, pass, &linear[HONE_LINEAR_DOWN], t->h, t->middle, out, saved);
+    else
+        linear_forward(ctx, pass, &linear[HONE_LINEAR_DOWN], t->h, NULL, saved);
     hone_arena_release_scratch(&ctx->arena, mark);
 }
 
-/* All blocks; returns the residual stream after the last. */
-static float *blocks_forward(hone_ctx *ctx, const hone_pass *pass, hone_tape *tape, int lowest) {
+/* All blocks, from the stream's buffer x on; returns the residual stream after the last. */
+static float *blocks_forward(hone_ctx *ctx, const hone_pass *pass, hone_tape *tape, int lowest,
+                             float *x) {
     const hone_op_set *ops = pass->model->ops;
     dims d = dims_of(ctx, pass);
     size_t stream = d.rows * d.hidden * sizeof(float);
-    float *x = hone_arena_save(&ctx->arena, stream);
     float *other =
         NULL; /* where residual adds need a buffer of their own, blocks that keep nothing take turns */
     hone_embedding_forward(ctx, &pass->model->embedding, pass->batch->ids, d.rows, x);
     for (int l = 0; l < pass->model->config.layers; l++) {
         block_tape *t = &tape->blocks[l];
         bool trained = pass->backward && l >= lowest;
-        bool keep = trained && !pass->checkpoint;
+        bool keep = trained && l >= pass->kept_from;
         t->start = hone_arena_get_mark(&ctx->arena);
-        if (trained && pass->checkpoint) {
+        if (trained && !keep) {
             t->input = hone_arena_save(&ctx->arena, d.rows * d.hidden * d.element);
             hone_convert(ctx, d.rows * d.hidden, x, HONE_F32, t->input, ctx->compute);
         }
@@ -269,6 +277,18 @@ static void head_loss(hone_ctx *ctx, const hone_pass *pass, const void *normed, 
     hone_arena_release(&ctx->arena, mark);
 }
 
+/* The same, noting what was in use when it needed most. */
+static void head_loss_noted(hone_ctx *ctx, const hone_pass *pass, const void *normed, float *dy,
+                            hone_tape *tape) {
+    hone_arena before = ctx->arena;
+    hone_arena_restart_peak(&ctx->arena);
+    head_loss(ctx, pass, normed, dy);
+    tape->loss = ctx->arena.at_peak;
+    if (before.peak < ctx->arena.peak) return;
+    ctx->arena.peak = before.peak;
+    ctx->arena.at_peak = before.at_peak;
+}
+
 static void last_logits(hone_ctx *ctx, const hone_pass *pass, const void *normed) {
     dims d = dims_of(ctx, pass);
     hone_lora_linear_args args = {.rows = 1,
@@ -290,8 +310,7 @@ static bool block_trains(const hone_block *block) {
     return false;
 }
 
-/* The first block that backward has to reach: nothing below it is trained. `layers` when none is. */
-static int lowest_trained(const hone_model *model) {
+int hone_pass_lowest_trained(const hone_model *model) {
     if (model->d_embedding) return 0;
     int l = 0;
     while (l < model->config.layers && !block_trains(&model->blocks[l])) l++;
@@ -400,25 +419,30 @@ static void attention_backward(hone_ctx *ctx, const hone_pass *pass, int layer, 
     hone_arena_release_scratch(&ctx->arena, mark);
 }
 
-/* Runs a block again from its checkpoint, filling its tape. */
+/* Runs a block again from its checkpoint, filling its tape, as far as backward wants it: not its output. Where no
+ * backward reads the residual stream, the stream goes with the forward, and the tape takes the checkpoint's place. */
 static void block_again(hone_ctx *ctx, const hone_pass *pass, int layer, block_tape *t) {
     dims d = dims_of(ctx, pass);
+    bool keeps = pass->model->ops->keeps_residual;
     size_t stream = d.rows * d.hidden * sizeof(float);
-    float *x = hone_arena_save(&ctx->arena, stream);
-    float *out = pass->model->ops->keeps_residual ? hone_arena_save(&ctx->arena, stream) : x;
+    hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
+    float *x = keep_if(ctx, keeps, stream);
     hone_convert(ctx, d.rows * d.hidden, t->input, ctx->compute, x, HONE_F32);
-    block_forward(ctx, pass, layer, t, x, out, true);
+    if (!keeps) hone_arena_release_saved(&ctx->arena, t->start);
+    block_forward(ctx, pass, layer, t, x, NULL, true);
+    hone_arena_release_scratch(&ctx->arena, mark);
 }
 
 static void blocks_backward(hone_ctx *ctx, const hone_pass *pass, hone_tape *tape, int lowest,
                             float *dx, void *dx_copy) {
     for (int l = pass->model->config.layers - 1; l >= lowest; l--) {
         block_tape *t = &tape->blocks[l];
-        if (pass->checkpoint) block_again(ctx, pass, l, t);
+        if (l < pass->kept_from) block_again(ctx, pass, l, t);
         bool wanted_below = l > lowest || pass->model->d_embedding;
         mlp_backward(ctx, pass, l, t, dx, dx_copy);
+        hone_arena_release_saved(&ctx->arena, t->mlp);
         attention_backward(ctx, pass, l, t, dx, dx_copy, wanted_below);
-        ctx->arena.saved = t->start.saved;
+        hone_arena_release_saved(&ctx->arena, t->start);
     }
 }
 
@@ -430,10 +454,15 @@ void hone_pass_run(hone_ctx *ctx, const hone_pass *pass) {
     dims d = dims_of(ctx, pass);
     size_t count = d.rows * d.hidden;
     hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
-    int lowest = lowest_trained(model);
-    tape->x = blocks_forward(ctx, pass, tape, lowest);
-    /* dx outlives what the head and the blocks use as scratch, so it is taken first. */
-    float *dx = pass->backward ? hone_arena_scratch(&ctx->arena, count * sizeof(float)) : NULL;
+    int lowest = hone_pass_lowest_trained(model);
+    bool keeps = model->ops->keeps_residual;
+    float *stream = keep_if(ctx, keeps, count * sizeof(float));
+    tape->x = blocks_forward(ctx, pass, tape, lowest, stream);
+    /* dx outlives what the head and the blocks use as scratch, so it is taken first. Where no backward reads the
+     * stream, it is over with the last norm: its gradient takes its place. */
+    float *dx = NULL;
+    if (pass->backward)
+        dx = keeps ? hone_arena_scratch(&ctx->arena, count * sizeof(float)) : stream;
     void *dx_copy = pass->backward ? hone_arena_scratch(&ctx->arena, count * d.element) : NULL;
     hone_arena_mark head = hone_arena_get_mark(&ctx->arena);
     void *normed = hone_arena_scratch(&ctx->arena, count * d.element);
@@ -442,7 +471,7 @@ void hone_pass_run(hone_ctx *ctx, const hone_pass *pass) {
     if (pass->logits) last_logits(ctx, pass, normed);
     if (pass->losses) {
         float *dy = pass->backward ? hone_arena_scratch(&ctx->arena, count * sizeof(float)) : NULL;
-        head_loss(ctx, pass, normed, dy);
+        head_loss_noted(ctx, pass, normed, dy, tape);
         if (pass->backward) {
             norm.y = NULL;
             norm.dy = dy;
@@ -492,11 +521,17 @@ void hone_pass_close(hone_pass *pass) {
     pass->tape_count = 0;
 }
 
-size_t hone_pass_plan(const hone_pass *pass, int threads) {
+hone_pass_memory hone_pass_plan(const hone_pass *pass, int threads) {
     hone_ctx ctx = {.team = {.rank = 0, .size = threads},
                     .kernels = &pass->model->kernels,
                     .compute = pass->model->compute,
                     .arena = hone_arena_plan()};
+    pass->tapes[0]->loss = (hone_arena_mark){0};
     hone_pass_run(&ctx, pass);
-    return ctx.arena.peak;
+    const hone_arena_mark most = ctx.arena.at_peak, loss = pass->tapes[0]->loss;
+    return (hone_pass_memory){.bytes = ctx.arena.peak,
+                              .saved = most.saved,
+                              .scratch = most.scratch,
+                              .loss_saved = loss.saved,
+                              .loss_scratch = loss.scratch};
 }

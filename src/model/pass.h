@@ -30,13 +30,18 @@ typedef struct hone_pass {
     int tape_count;
     float *
         losses; /* [rows], 0 where there is no label; NULL: no loss is computed. Forward only then */
-    bool backward;   /* gradients are added to the model's d* fields */
-    bool checkpoint; /* keep only the blocks' inputs, run each block again in backward */
-    float scale;     /* of each label's loss in the gradient: 1/labels for a mean */
-    float *logits;   /* [vocab] of the last row, float32; NULL if not wanted. Forward only */
+    bool backward; /* gradients are added to the model's d* fields */
+    /* Of the blocks before this one only the inputs are kept, and each is run again in backward. 0: all is kept;
+     * `layers` or more: nothing but the inputs. */
+    int kept_from;
+    float scale;   /* of each label's loss in the gradient: 1/labels for a mean */
+    float *logits; /* [vocab] of the last row, float32; NULL if not wanted. Forward only */
     hone_cache
         *cache; /* generation: the batch continues what the cache holds. NULL: none. Forward only */
 } hone_pass;
+
+/* The first block that backward has to reach: nothing below it is trained. `layers` when none is. */
+int hone_pass_lowest_trained(const hone_model *model);
 
 /* Allocates the tapes for `threads` threads. */
 hone_status hone_pass_open(hone_pass *pass, const hone_model *model, int threads, hone_error *err);
@@ -45,8 +50,14 @@ void hone_pass_close(hone_pass *pass);
 /* Every thread of the team calls it. In a planning context nothing is touched but the arena's counters. */
 void hone_pass_run(hone_ctx *ctx, const hone_pass *pass);
 
-/* Peak arena bytes of hone_pass_run for this batch's shape. Its segments are read; ids,
- * labels and positions are not. */
-size_t hone_pass_plan(const hone_pass *pass, int threads);
+/* Arena bytes of hone_pass_run for a batch's shape. */
+typedef struct hone_pass_memory {
+    size_t bytes;                    /* the peak */
+    size_t saved, scratch;           /* of it, kept for backward and not */
+    size_t loss_saved, loss_scratch; /* when the loss needs most; the peak may be another time */
+} hone_pass_memory;
+
+/* Of the batch only the segments are read, not ids, labels and positions. */
+hone_pass_memory hone_pass_plan(const hone_pass *pass, int threads);
 
 #endif

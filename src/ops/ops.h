@@ -120,7 +120,7 @@ typedef struct hone_lora_linear_args {
     size_t rows;
     const hone_linear *linear;
     const void *x; /* [rows, in], compute type; the caller keeps or rebuilds it for backward */
-    void *y;       /* [rows, out], y_dtype */
+    void *y;       /* [rows, out], y_dtype; NULL: only what backward wants is computed and kept */
     hone_dtype y_dtype;
     bool accumulate; /* y += (float32): the residual add of a composite */
     /* backward only */

@@ -109,8 +109,7 @@ static void detach(hone_model *model) {
     hone_params_release(model, memory);
 }
 
-void hone_adapter_put(const hone_adapter *adapter, hone_model *model, const hone_params *params) {
-    detach(model);
+static void attach(const hone_adapter *adapter, hone_model *model, const hone_params *params) {
     const hone_param *item = params->items;
     for (int l = 0; l < model->config.layers; l++)
         for (int i = 0; i < HONE_LINEAR_COUNT; i++) {
@@ -121,6 +120,20 @@ void hone_adapter_put(const hone_adapter *adapter, hone_model *model, const hone
                                                           .b = params->w + item[1].offset};
             item += 2;
         }
+}
+
+void hone_adapter_put(const hone_adapter *adapter, hone_model *model, const hone_params *params) {
+    detach(model);
+    attach(adapter, model, params);
+}
+
+void hone_adapter_sketch(const hone_adapter *adapter, hone_model *sketch,
+                         const hone_params *params) {
+    for (int l = 0; l < sketch->config.layers; l++)
+        for (int i = 0; i < HONE_LINEAR_COUNT; i++)
+            sketch->blocks[l].linear[i].lora = (hone_lora){0};
+    attach(adapter, sketch, params);
+    hone_adapter_bind_gradients(sketch, params);
 }
 
 void hone_adapter_bind_gradients(hone_model *model, const hone_params *params) {

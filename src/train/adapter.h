@@ -30,6 +30,11 @@ hone_status hone_adapter_list(const hone_adapter *adapter, const hone_model *mod
 /* Puts the adapter with these weights on the model; one that was there before is freed. */
 void hone_adapter_put(const hone_adapter *adapter, hone_model *model, const hone_params *params);
 
+/* The same on a copy of a model's description, for planning: nothing is freed, and params' addresses are not
+ * touched. */
+void hone_adapter_sketch(const hone_adapter *adapter, hone_model *sketch,
+                         const hone_params *params);
+
 /* A uniform in +-1/sqrt(in), from the seed; B stays zero. */
 void hone_adapter_init(const hone_params *params, uint64_t seed);
 

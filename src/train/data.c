@@ -10,6 +10,19 @@
 
 /* ---- opening ---- */
 
+hone_data_options hone_data_options_of(const hone_train_options *options, const hone_model *model,
+                                       bool once) {
+    size_t seq = (size_t)options->max_seq_length, most = (size_t)model->config.max_positions;
+    /* Where rows are as long as their text, one that the model has no positions for is cut like any long one. */
+    if (options->packing == HONE_PACKING_NONE) seq = HONE_MIN(seq, most);
+    return (hone_data_options){.packing = options->packing,
+                               .mask_prompt = options->mask_prompt,
+                               .once = once,
+                               .batch_size = (size_t)options->batch_size,
+                               .seq = seq,
+                               .seed = options->seed};
+}
+
 typedef struct check {
     const hone_rows *rows;
     size_t *bad; /* [threads] first faulty row that each found; rows->count when none */
@@ -20,6 +33,7 @@ static void check_rows(hone_team team, void *argument) {
     size_t begin, end;
     hone_split(team, c->rows->count, 64, &begin, &end);
     c->bad[team.rank] = c->rows->count;
+    size_t kept = begin; /* rows before it are dropped from memory again */
     for (size_t i = begin; i < end && c->bad[team.rank] == c->rows->count; i++) {
         json_t *row;
         hone_row_kind kind;
@@ -28,7 +42,12 @@ static void check_rows(hone_team team, void *argument) {
             c->bad[team.rank] = i;
         else
             json_decref(row);
+        size_t from = c->rows->begin[kept], bytes = c->rows->begin[i] - from;
+        if (bytes < HONE_ROWS_RESIDENT) continue;
+        hone_file_map_drop(&c->rows->map, from, bytes);
+        kept = i;
     }
+    hone_file_map_drop(&c->rows->map, 0, c->rows->map.size);
 }
 
 /* The first faulty row is reported, whatever the number of threads. */
@@ -285,5 +304,7 @@ hone_status hone_data_next(hone_data *data, hone_batch *batch, hone_error *err) 
             break;
         }
     } while (batch->rows > 0 && batch->label_count == 0);
+    /* The text that was read stays in the system's cache, but not in this process: it would grow by the file. */
+    hone_file_map_drop(&data->rows.map, 0, data->rows.map.size);
     return HONE_OK;
 }

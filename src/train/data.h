@@ -43,6 +43,10 @@ typedef struct hone_data {
     uint64_t skipped, truncated; /* rows of the first epoch so far */
 } hone_data;
 
+/* What a training's options ask for; `once`: for validation. */
+hone_data_options hone_data_options_of(const hone_train_options *options, const hone_model *model,
+                                       bool once);
+
 /* "DATA/name" when `data` is a folder; `data` itself when it is a file and `whole`. The caller frees. *path NULL: there
  * is no such file. */
 hone_status hone_data_path(const char *data, const char *name, bool whole, char **path,

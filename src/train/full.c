@@ -89,26 +89,43 @@ typedef struct putting {
     size_t next;
 } putting;
 
+static void move_to(const place *p, const hone_param *item, float *w) {
+    if (p->matrix)
+        *p->matrix = hone_matrix_dense(w, HONE_F32, item->rows, item->cols);
+    else if (p->vector)
+        *p->vector = w;
+    else
+        *p->bias = w;
+}
+
+/* The pages of the file that a matrix's numbers were read from: they are not wanted again. */
+static void drop_pages(const hone_model *model, const void *data, size_t bytes) {
+    for (size_t i = 0; i < model->set->file_count; i++) {
+        const hone_file_map *map = &model->set->files[i];
+        uintptr_t at = (uintptr_t)data, begin = (uintptr_t)map->data;
+        if (map->data && at >= begin && at - begin < map->size)
+            hone_file_map_drop(map, at - begin, bytes);
+    }
+}
+
 static hone_status put_one(void *user, const place *p, hone_error *err) {
     putting *to = user;
     (void)err;
     const hone_param *item = &to->params->items[to->next++];
     float *w = to->params->w + item->offset;
     if (p->matrix) {
-        const void *old = p->matrix->data;
+        const hone_matrix old = *p->matrix;
         for (size_t r = 0; r < item->rows; r++)
-            to->model->kernels.unpack(p->matrix, r, 0, item->cols, HONE_F32, w + r * item->cols);
-        *p->matrix = hone_matrix_dense(w, HONE_F32, item->rows, item->cols);
+            to->model->kernels.unpack(&old, r, 0, item->cols, HONE_F32, w + r * item->cols);
+        move_to(p, item, w);
+        drop_pages(to->model, old.data, old.rows * old.row_bytes);
         /* After an earlier full fine-tuning the embedding leads the block of all weights: that goes last. */
-        if (p->matrix != &to->model->embedding) hone_params_release(to->model, old);
+        if (p->matrix != &to->model->embedding) hone_params_release(to->model, old.data);
         return HONE_OK;
     }
     const float *old = p->vector ? *p->vector : *p->bias;
     memcpy(w, old, item->cols * sizeof *w);
-    if (p->vector)
-        *p->vector = w;
-    else
-        *p->bias = w;
+    move_to(p, item, w);
     hone_params_release(to->model, old);
     return HONE_OK;
 }
@@ -129,6 +146,21 @@ static hone_status bind_one(void *user, const place *p, hone_error *err) {
     const hone_param *item = &to->params->items[to->next++];
     *p->gradient = to->params->g ? to->params->g + item->offset : NULL;
     return HONE_OK;
+}
+
+static hone_status sketch_one(void *user, const place *p, hone_error *err) {
+    putting *to = user;
+    (void)err;
+    const hone_param *item = &to->params->items[to->next++];
+    move_to(p, item, to->params->w + item->offset);
+    return HONE_OK;
+}
+
+void hone_full_sketch(hone_model *sketch, const hone_params *params) {
+    putting to = {.model = sketch, .params = params};
+    visit_all(sketch, sketch_one, &to, NULL); /* sketch_one cannot fail */
+    if (sketch->config.tied_head) sketch->head.weight = sketch->embedding;
+    hone_full_bind_gradients(sketch, params);
 }
 
 void hone_full_bind_gradients(hone_model *model, const hone_params *params) {

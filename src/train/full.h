@@ -10,6 +10,10 @@ hone_status hone_full_list(const hone_model *model, hone_params *params, hone_er
 /* Copies the model's weights into params->w and lets the model use them from there. */
 void hone_full_put(hone_model *model, const hone_params *params);
 
+/* The same on a copy of a model's description, for planning: nothing is copied or freed, and params' addresses are not
+ * touched. */
+void hone_full_sketch(hone_model *sketch, const hone_params *params);
+
 /* Lets backward write its gradients into params->g, or, when that is NULL, freezes the weights. */
 void hone_full_bind_gradients(hone_model *model, const hone_params *params);
 

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/size.h"
 #include "train/data.h"
+#include "train/plan.h"
 #include "train/trainer.h"
 
 #include <stdlib.h>
@@ -26,7 +27,8 @@ typedef struct run {
     hone_data train;
     hone_batch *batches; /* [grad_accumulation_steps] */
     held_out valid, test;
-    size_t arena_bytes;
+    hone_train_plan plan; /* when there are steps to do */
+    int kept_from;        /* as planned */
     uint64_t trained_tokens;
     int saved_iter;   /* the last step that is on disk */
     bool stop;        /* a callback asked for it */
@@ -72,7 +74,7 @@ static hone_train_event event_of(const run *r, hone_train_event_kind kind) {
         .samples = r->train.rows.count,
         .skipped = r->train.skipped,
         .truncated = r->train.truncated,
-        .arena_bytes = r->arena_bytes,
+        .arena_bytes = r->plan.activations + r->plan.scratch,
         .peak_rss = hone_memory_peak_rss(),
     };
 }
@@ -85,22 +87,9 @@ static void tell(run *r, const hone_train_event *event) {
 
 /* ---- opening ---- */
 
-static hone_data_options data_options(const run *r, bool once) {
-    const hone_train_options *o = &r->options;
-    size_t seq = (size_t)o->max_seq_length, most = (size_t)r->model->config.max_positions;
-    /* Where rows are as long as their text, one that the model has no positions for is cut like any long one. */
-    if (o->packing == HONE_PACKING_NONE) seq = HONE_MIN(seq, most);
-    return (hone_data_options){.packing = o->packing,
-                               .mask_prompt = o->mask_prompt,
-                               .once = once,
-                               .batch_size = (size_t)o->batch_size,
-                               .seq = seq,
-                               .seed = o->seed};
-}
-
 static hone_status open_held_out(run *r, held_out *h, const char *name, hone_error *err) {
     char *path;
-    hone_data_options options = data_options(r, true);
+    hone_data_options options = hone_data_options_of(&r->options, r->model, true);
     HONE_TRY(hone_data_path(r->options.data, name, false, &path, err));
     if (!path) return HONE_OK;
     hone_status status = hone_data_open(&h->data, r->model, path, &options, err);
@@ -114,7 +103,7 @@ static hone_status open_data(run *r, hone_error *err) {
     const hone_train_options *o = &r->options;
     if (o->iters > 0) {
         char *path;
-        hone_data_options options = data_options(r, false);
+        hone_data_options options = hone_data_options_of(o, r->model, false);
         HONE_TRY(hone_data_path(r->options.data, "train.jsonl", true, &path, err));
         hone_status status = hone_data_open(&r->train, r->model, path, &options, err);
         free(path);
@@ -138,40 +127,39 @@ static hone_status open_data(run *r, hone_error *err) {
     return HONE_OK;
 }
 
-/* Working memory for a batch of so many rows, in segments of `longest`. */
-static hone_status plan_batch(const run *r, size_t rows, size_t longest, size_t *bytes,
-                              hone_error *err) {
-    hone_batch batch = {.rows = rows, .label_count = rows};
-    batch.segments = calloc(HONE_CEIL_DIV(rows, longest), sizeof *batch.segments);
-    if (!batch.segments) return hone_fail_memory(err, "a plan", rows);
-    for (size_t begin = 0; begin < rows; begin += longest) {
-        size_t end = HONE_MIN(begin + longest, rows);
-        batch.segments[batch.segment_count++] = (hone_segment){begin, end, begin, end};
-    }
-    *bytes = hone_trainer_plan(&r->trainer, &batch);
-    free(batch.segments);
-    return HONE_OK;
-}
-
-/* Working memory for the largest batch that may come: full rows, in the longest segments. Where rows are as long as
- * their text, few are so long: then it has to be there for a token of each, and each batch is looked at later. */
-static hone_status plan_memory(run *r, hone_error *err) {
+/* What the training will take, and how much of the pass is run again for it. Nothing is taken yet. */
+static hone_status plan_memory(run *r, size_t data, hone_error *err) {
     const hone_data_options *options = &r->train.options;
-    size_t rows = hone_data_batch_rows(options), longest = hone_data_segment_rows(options);
-    bool varies = options->packing == HONE_PACKING_NONE;
-    size_t least, available = hone_memory_available();
+    size_t longest = hone_data_segment_rows(options);
     if (longest > (size_t)r->model->config.max_positions)
         return hone_fail(err, HONE_ERR_USAGE,
                          "--max-seq-length %d: with --packing isolate or concat at most the "
                          "model's %d positions",
                          r->options.max_seq_length, r->model->config.max_positions);
     HONE_TRY(hone_model_need_positions(r->model, longest, err));
-    HONE_TRY(plan_batch(r, rows, longest, &r->arena_bytes, err));
-    least = r->arena_bytes;
-    if (varies) HONE_TRY(plan_batch(r, options->batch_size, longest, &least, err));
+    return hone_plan_memory(r->model, &r->options, data, &r->plan, &r->kept_from, err);
+}
+
+/* Addresses for the largest batch that may come. Where rows are as long as their text, few are so long: then the memory
+ * has to be there for a token of each, and each batch is looked at later. */
+static hone_status reserve_memory(run *r, hone_error *err) {
+    const hone_data_options *options = &r->train.options;
+    size_t working = r->plan.activations + r->plan.scratch, least = working;
+    size_t available = hone_memory_available();
+    bool varies = options->packing == HONE_PACKING_NONE;
+    r->trainer.pass.kept_from = r->kept_from;
+    if (r->options.mem_limit)
+        r->trainer.limit = hone_plan_step_limit(&r->plan, r->options.mem_limit);
+    if (varies) {
+        hone_batch batch;
+        HONE_TRY(
+            hone_plan_batch(options->batch_size, hone_data_segment_rows(options), &batch, err));
+        least = hone_plan_step(&r->trainer.pass, &batch, r->trainer.params.total).bytes;
+        free(batch.segments);
+    }
     HONE_TRY(hone_trainer_check_memory(&r->trainer, least, err));
-    bool limited = varies && available > 0 && available < r->arena_bytes;
-    return hone_trainer_reserve(&r->trainer, limited ? available : r->arena_bytes, err);
+    bool limited = varies && available > 0 && available < working;
+    return hone_trainer_reserve(&r->trainer, limited ? available : working, err);
 }
 
 /* The folder to write to is made now: a mistake in its name must not come out after hours. */
@@ -326,6 +314,7 @@ static hone_status stopped(const run *r, hone_error *err) {
 static hone_status train_and_test(run *r, hone_error *err) {
     const hone_train_options *o = &r->options;
     hone_train_event start = event_of(r, HONE_TRAIN_START);
+    if (o->iters > 0) start.plan = &r->plan;
     tell(r, &start);
     if (o->iters > 0 && !r->stop) {
         hone_status status = steps(r, err);
@@ -340,6 +329,30 @@ static hone_status train_and_test(run *r, hone_error *err) {
     return r->stop ? stopped(r, err) : HONE_OK;
 }
 
+/* Options, data and, with steps to do, the plan. */
+static hone_status prepare(run *r, hone_error *err) {
+    HONE_TRY(hone_trainer_check(&r->options, err));
+    size_t before = hone_memory_rss();
+    HONE_TRY(open_data(r, err));
+    size_t after = hone_memory_rss();
+    if (r->options.iters == 0) return HONE_OK;
+    return plan_memory(r, after > before ? after - before : 0, err);
+}
+
+hone_status hone_train_plan_memory(hone_model *model, const hone_train_options *options,
+                                   hone_train_plan *plan, hone_error *err) {
+    hone_error local;
+    if (!err) err = &local;
+    *err = (hone_error){0};
+    run r = {.model = model, .options = *options};
+    hone_status status = prepare(&r, err);
+    if (status == HONE_OK && options->iters == 0)
+        status = hone_fail(err, HONE_ERR_USAGE, "there is nothing to plan: iters is 0");
+    *plan = r.plan;
+    close_run(&r);
+    return status;
+}
+
 hone_status hone_train(hone_model *model, const hone_train_options *options,
                        const hone_train_callbacks *callbacks, hone_train_result *result,
                        hone_error *err) {
@@ -348,11 +361,10 @@ hone_status hone_train(hone_model *model, const hone_train_options *options,
     *err = (hone_error){0};
     run r = {.model = model, .options = *options, .callbacks = callbacks};
     hone_status status;
-    HONE_TRY_GOTO(status, done, hone_trainer_check(options, err));
-    HONE_TRY_GOTO(status, done, open_data(&r, err));
+    HONE_TRY_GOTO(status, done, prepare(&r, err));
     HONE_TRY_GOTO(status, done, make_folder(&r, err));
     HONE_TRY_GOTO(status, done, hone_trainer_open(&r.trainer, model, options, err));
-    if (options->iters > 0) HONE_TRY_GOTO(status, done, plan_memory(&r, err));
+    if (options->iters > 0) HONE_TRY_GOTO(status, done, reserve_memory(&r, err));
     status = train_and_test(&r, err);
 done:
     if (result)

@@ -49,7 +49,7 @@ static hone_status add_row(hone_rows *rows, size_t *capacity, size_t begin, hone
 static hone_status find_rows(hone_rows *rows, hone_error *err) {
     static const uint8_t mark[3] = {0xef, 0xbb,
                                     0xbf}; /* of the byte order, which some editors write */
-    size_t capacity = 0, size = rows->map.size;
+    size_t capacity = 0, size = rows->map.size, dropped = 0;
     size_t begin = size >= 3 && memcmp(rows->map.data, mark, 3) == 0 ? 3 : 0;
     while (begin < size) {
         size_t end = line_end(rows, begin);
@@ -61,7 +61,12 @@ static hone_status find_rows(hone_rows *rows, hone_error *err) {
         if (!blank(rows->map.data + begin, end - begin))
             HONE_TRY(add_row(rows, &capacity, begin, err));
         begin = end + 1;
+        if (begin - dropped >= HONE_ROWS_RESIDENT) {
+            hone_file_map_drop(&rows->map, dropped, begin - dropped);
+            dropped = begin;
+        }
     }
+    hone_file_map_drop(&rows->map, 0, size);
     if (rows->count == 0)
         return hone_fail(err, HONE_ERR_FORMAT,
                          "%s: no rows; expected one JSON object a line, like {\"text\": \"...\"}",

@@ -6,7 +6,8 @@
 #include "base/file.h"
 #include "base/json.h"
 
-enum { HONE_ROW_LIMIT = 16 << 20 }; /* bytes of one line */
+enum { HONE_ROW_LIMIT = 16 << 20 };    /* bytes of one line */
+enum { HONE_ROWS_RESIDENT = 4 << 20 }; /* bytes of text that a walk over all rows keeps in memory */
 
 typedef struct hone_rows {
     hone_file_map map;

@@ -5,6 +5,7 @@
 #include "base/size.h"
 #include "train/full.h"
 #include "train/hub.h"
+#include "train/plan.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -110,7 +111,6 @@ hone_status hone_trainer_open(hone_trainer *trainer, hone_model *model,
     HONE_TRY_GOTO(status, failed, hone_trainer_check(options, err));
     HONE_TRY_GOTO(status, failed,
                   hone_pass_open(&trainer->pass, model, model->options.threads, err));
-    trainer->pass.checkpoint = options->grad_checkpoint;
     if (options->iters == 0) return HONE_OK;
     if (options->fine_tune_type == HONE_FINE_TUNE_FULL)
         HONE_TRY_GOTO(status, failed, put_full(trainer, err));
@@ -141,23 +141,6 @@ void hone_trainer_close(hone_trainer *trainer) {
 
 /* ---- memory ---- */
 
-size_t hone_trainer_plan(const hone_trainer *trainer, const hone_batch *batch) {
-    const hone_model *model = trainer->model;
-    int threads = model->options.threads;
-    float placeholder; /* a plan reads and writes nothing */
-    hone_pass pass = trainer->pass;
-    pass.batch = batch;
-    pass.losses = &placeholder;
-    pass.backward = trainer->params.count > 0;
-    size_t bytes = hone_pass_plan(&pass, threads);
-    hone_ctx ctx = {.team = {.rank = 0, .size = threads},
-                    .kernels = &model->kernels,
-                    .compute = model->compute,
-                    .arena = hone_arena_plan()};
-    hone_sum_squares(&ctx, NULL, trainer->params.total);
-    return HONE_MAX(bytes, ctx.arena.peak);
-}
-
 hone_status hone_trainer_check_memory(const hone_trainer *trainer, size_t bytes, hone_error *err) {
     if (bytes <= trainer->touched) return HONE_OK;
     size_t available = hone_memory_available(), more = bytes - trainer->touched;
@@ -184,11 +167,35 @@ static hone_status reserve_losses(hone_trainer *t, size_t rows, hone_error *err)
     return HONE_OK;
 }
 
-/* Working memory, losses and positions for these batches. */
+/* Working memory for the batch, with as little recomputation as the limit allows, if there is one. *kept_from is
+ * raised to what the batch needs. */
+static hone_status plan_batch(const hone_trainer *t, const hone_batch *batch, size_t *bytes,
+                              int *kept_from, hone_error *err) {
+    hone_pass pass = t->pass;
+    size_t trained = t->params.total;
+    pass.kept_from = *kept_from;
+    *bytes = hone_plan_step(&pass, batch, trained).bytes;
+    if (!t->limit) return HONE_OK;
+    int all = hone_plan_all_recomputed(&pass, batch, trained);
+    while (*bytes > t->limit && pass.kept_from < all) {
+        pass.kept_from++;
+        *bytes = hone_plan_step(&pass, batch, trained).bytes;
+    }
+    *kept_from = pass.kept_from;
+    if (*bytes <= t->limit) return HONE_OK;
+    return hone_fail(err, HONE_ERR_LIMIT,
+                     "a batch of %zu tokens in %zu rows needs %.2f GB of working memory, "
+                     "--mem-limit leaves %.2f GB: lower --batch-size or --max-seq-length",
+                     batch->rows, batch->segment_count, 1e-9 * (double)*bytes,
+                     1e-9 * (double)t->limit);
+}
+
+/* Working memory, losses and positions for these batches; the first block that is kept whole for them. */
 static hone_status make_ready(hone_trainer *t, const hone_batch *batches, size_t count,
-                              size_t *rows, size_t *labels, hone_error *err) {
+                              size_t *rows, size_t *labels, int *kept_from, hone_error *err) {
     size_t longest = 0;
     *rows = *labels = 0;
+    *kept_from = t->limit && !t->options.grad_checkpoint ? 0 : t->pass.kept_from;
     for (size_t i = 0; i < count; i++) {
         for (size_t s = 0; s < batches[i].segment_count; s++)
             longest =
@@ -198,7 +205,8 @@ static hone_status make_ready(hone_trainer *t, const hone_batch *batches, size_t
     }
     HONE_TRY(hone_model_need_positions(t->model, longest, err)); /* a plan looks at the tables */
     for (size_t i = 0; i < count; i++) {
-        size_t bytes = hone_trainer_plan(t, &batches[i]);
+        size_t bytes;
+        HONE_TRY(plan_batch(t, &batches[i], &bytes, kept_from, err));
         HONE_TRY(hone_trainer_check_memory(t, bytes, err));
         HONE_TRY(hone_trainer_reserve(t, bytes, err));
         t->touched = HONE_MAX(t->touched, bytes);
@@ -212,6 +220,7 @@ typedef struct job {
     hone_trainer *trainer;
     const hone_batch *batches;
     size_t count, rows, labels;
+    int kept_from;
     bool learn;
     double loss, grad_norm; /* written by rank 0, like the rest */
     hone_arena arena;       /* of rank 0 at the end */
@@ -253,6 +262,7 @@ static void run_job(hone_team team, void *argument) {
                     .arena = t->arena};
     hone_pass pass = t->pass;
     pass.backward = j->learn;
+    pass.kept_from = j->kept_from;
     pass.losses = t->losses;
     pass.scale = (float)(1 / (double)j->labels);
     if (j->learn) hone_zero(&ctx, p->g, p->total * sizeof *p->g);
@@ -277,7 +287,7 @@ static void run_job(hone_team team, void *argument) {
 hone_status hone_trainer_step(hone_trainer *trainer, const hone_batch *batches, size_t count,
                               hone_step_result *result, hone_error *err) {
     job j = {.trainer = trainer, .batches = batches, .count = count, .learn = true};
-    HONE_TRY(make_ready(trainer, batches, count, &j.rows, &j.labels, err));
+    HONE_TRY(make_ready(trainer, batches, count, &j.rows, &j.labels, &j.kept_from, err));
     hone_parallel(trainer->model->options.threads, run_job, &j);
     HONE_TRY(hone_arena_check(&j.arena, err));
     if (!isfinite(j.loss) || !isfinite(j.grad_norm))
@@ -298,7 +308,7 @@ hone_status hone_trainer_step(hone_trainer *trainer, const hone_batch *batches, 
 hone_status hone_trainer_loss(hone_trainer *trainer, const hone_batch *batch, double *sum,
                               hone_error *err) {
     job j = {.trainer = trainer, .batches = batch, .count = 1};
-    HONE_TRY(make_ready(trainer, batch, 1, &j.rows, &j.labels, err));
+    HONE_TRY(make_ready(trainer, batch, 1, &j.rows, &j.labels, &j.kept_from, err));
     hone_parallel(trainer->model->options.threads, run_job, &j);
     HONE_TRY(hone_arena_check(&j.arena, err));
     *sum = j.loss;

@@ -15,6 +15,8 @@ typedef struct hone_trainer {
     float *losses; /* [loss_capacity] */
     size_t loss_capacity;
     size_t touched; /* working memory that steps have used: it is no longer free */
+    size_t
+        limit; /* of working memory; 0: none. Each step then runs as few blocks again as fit it */
     uint64_t steps; /* done */
 } hone_trainer;
 
@@ -28,14 +30,12 @@ typedef struct hone_step_result {
 hone_status hone_trainer_check(const hone_train_options *options, hone_error *err);
 
 /* When there are steps to do (iters is not 0), puts on the model what is to be trained: a fresh adapter
- * (or that of resume_adapter_file), or float32 copies of all weights. */
+ * (or that of resume_adapter_file), or float32 copies of all weights. Nothing is run again in backward unless
+ * pass.kept_from is set. */
 hone_status hone_trainer_open(hone_trainer *trainer, hone_model *model,
                               const hone_train_options *options, hone_error *err);
 /* The model keeps what was trained. */
 void hone_trainer_close(hone_trainer *trainer);
-
-/* Working memory that a step over a batch of this shape takes. */
-size_t hone_trainer_plan(const hone_trainer *trainer, const hone_batch *batch);
 
 /* Whether that much working memory can be had without other programs, or this one, being ended for it: a reservation
  * alone takes nothing yet. */

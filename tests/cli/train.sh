@@ -112,8 +112,8 @@ set +m
 rm -rf "$tmp/s"
 for reader in --json --steps-per-report=1; do
     "$hone" train --model "$tiny" --data "$data" --batch-size 2 --iters 100000 --save-every 0 --adapter-path "$tmp/s" \
-        $reader 2>"$tmp/err" </dev/null | head -n 3 >"$tmp/out"
-    status=${PIPESTATUS[0]} last="hone train $reader | head -n 3"
+        $reader 2>"$tmp/err" </dev/null | head -n 4 >"$tmp/out"
+    status=${PIPESTATUS[0]} last="hone train $reader | head -n 4"
     is 1 "a closed pipe stops ($reader)"
     has err 'cannot write to standard output' "and says why"
     has err 'what was learnt in [0-9]+ of 100000 steps is in ' "and where what was learnt is"

@@ -269,6 +269,96 @@ static void checkpointing_learns_the_same_in_less_memory(void **state) {
     remove_folder(&f);
 }
 
+/* The plan is what the training then starts with, and the sum of its parts. */
+static void a_plan_foretells_the_training(void **state) {
+    (void)state;
+    hone_error err;
+    folder f;
+    make_folder(&f);
+    write_data(&f);
+    const hone_fine_tune kinds[] = {HONE_FINE_TUNE_LORA, HONE_FINE_TUNE_FULL};
+    for (int k = 0; k < 2; k++)
+        for (int checkpoint = 0; checkpoint < 2; checkpoint++) {
+            hone_train_options o = options_for(&f);
+            hone_train_plan plan;
+            journal l = {.count = 0};
+            o.fine_tune_type = kinds[k];
+            o.grad_checkpoint = checkpoint;
+            o.packing = HONE_PACKING_ISOLATE;
+            o.max_seq_length = 64;
+            hone_model *model = open_tiny(TINY, 2);
+            assert_ok(hone_train_plan_memory(model, &o, &plan, &err), err);
+            hone_model_free(&model);
+            assert_ok(run(TINY, &o, &l, NULL, &err), err);
+            assert_int_equal(plan.activations + plan.scratch, l.start.arena_bytes);
+            assert_int_equal(plan.trained, plan.gradients);
+            assert_int_equal(plan.moments, 2 * plan.gradients);
+            assert_true(plan.trained >= l.start.trainable * sizeof(float));
+            assert_int_equal(plan.total, plan.program + plan.data + plan.weights + plan.tables +
+                                             plan.trained + plan.gradients + plan.moments +
+                                             plan.saving + plan.activations + plan.scratch);
+            assert_true(plan.loss <= plan.activations + plan.scratch);
+            assert_int_equal(plan.blocks, 3);
+            assert_true(checkpoint ? plan.recomputed > 0 : plan.recomputed == 0);
+            assert_int_equal(plan.total, checkpoint ? plan.total_recomputed : plan.total_kept);
+        }
+    remove_folder(&f);
+}
+
+/* A limit takes the least recomputation that fits, which learns the same; below what is possible, it names what is. */
+static void a_memory_limit_is_kept(void **state) {
+    (void)state;
+    hone_error err;
+    folder f;
+    make_folder(&f);
+    write_data(&f);
+    hone_train_options o = options_for(&f);
+    o.packing = HONE_PACKING_ISOLATE;
+    o.batch_size = 32;
+    o.max_seq_length = 256;
+    o.iters = 1;
+    hone_model *model = open_tiny(TINY, 2);
+    hone_train_plan whole, limited;
+    assert_ok(hone_train_plan_memory(model, &o, &whole, &err), err);
+    assert_true(whole.total_recomputed + ((size_t)8 << 20) < whole.total_kept);
+    o.mem_limit = 2 * whole.total;
+    assert_ok(hone_train_plan_memory(model, &o, &limited, &err), err);
+    assert_int_equal(limited.recomputed, 0);
+    size_t between = whole.total_recomputed + (whole.total_kept - whole.total_recomputed) / 2;
+    o.mem_limit = between + ((size_t)4 << 20);
+    assert_ok(hone_train_plan_memory(model, &o, &limited, &err), err);
+    assert_true(limited.recomputed > 0 && limited.recomputed < 3);
+    assert_true(limited.total < o.mem_limit);
+    journal plain = {.count = 0}, kept = {.count = 0};
+    assert_ok(run(TINY, &o, &kept, NULL, &err), err);
+    assert_true(kept.start.arena_bytes < whole.activations + whole.scratch);
+    o.mem_limit = 0;
+    assert_ok(run(TINY, &o, &plain, NULL, &err), err);
+    assert_memory_equal(plain.losses, kept.losses, sizeof plain.losses);
+    o.mem_limit = whole.total_recomputed - ((size_t)4 << 20);
+    assert_int_equal(hone_train_plan_memory(model, &o, &limited, &err), HONE_ERR_LIMIT);
+    int tokens = 0, rows = 0;
+    const char *advice = strstr(err.message, "--max-seq-length "),
+               *other = strstr(err.message, "--batch-size ");
+    assert_true(advice && sscanf(advice, "--max-seq-length %d", &tokens) == 1);
+    assert_true(other && sscanf(other, "--batch-size %d", &rows) == 1);
+    for (int more = 0; more < 2; more++) { /* what is named fits, and the next larger does not */
+        hone_train_options changed = o;
+        changed.max_seq_length = tokens + 32 * more;
+        assert_int_equal(hone_train_plan_memory(model, &changed, &limited, &err),
+                         more ? HONE_ERR_LIMIT : HONE_OK);
+        changed = o;
+        changed.batch_size = rows + more;
+        assert_int_equal(hone_train_plan_memory(model, &changed, &limited, &err),
+                         more ? HONE_ERR_LIMIT : HONE_OK);
+    }
+    o.mem_limit = 1 << 20;
+    assert_int_equal(hone_train_plan_memory(model, &o, &limited, &err), HONE_ERR_LIMIT);
+    assert_non_null(strstr(err.message, "give --mem-limit "));
+    hone_model_free(&model);
+    remove_folder(&f);
+}
+
 /* Working memory of terabytes is refused before the first step, and nothing is touched. */
 static void batches_beyond_the_machine_are_refused(void **state) {
     (void)state;
@@ -424,6 +514,8 @@ int main(void) {
         cmocka_unit_test(an_adapter_goes_on_where_it_was),
         cmocka_unit_test(testing_alone_trains_nothing),
         cmocka_unit_test(checkpointing_learns_the_same_in_less_memory),
+        cmocka_unit_test(a_plan_foretells_the_training),
+        cmocka_unit_test(a_memory_limit_is_kept),
         cmocka_unit_test(batches_beyond_the_machine_are_refused),
         cmocka_unit_test(validation_and_test_can_be_stopped),
         cmocka_unit_test(options_that_make_no_sense_are_refused),

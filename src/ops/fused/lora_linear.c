@@ -34,12 +34,16 @@ void hone_fused_lora_linear_forward(hone_ctx *ctx, const hone_lora_linear_args *
     hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
     hone_matrix a = lora_a(linear), b = lora_b(linear);
     void *xa = NULL;
-    if (rank > 0) {
-        bool keep = saved != NULL && linear->lora.db != NULL;
+    bool keep = saved != NULL && linear->lora.db != NULL;
+    if (rank > 0 && (keep || args->y != NULL)) {
         xa = keep ? hone_arena_save(&ctx->arena, thin_bytes(ctx, args))
                   : hone_arena_scratch(&ctx->arena, thin_bytes(ctx, args));
         if (keep) saved->slot[XA] = xa;
         hone_linear_product(ctx, args->rows, args->x, in, &a, true, NULL, rank, xa, ctx->compute);
+    }
+    if (args->y == NULL) {
+        hone_arena_release_scratch(&ctx->arena, mark);
+        return;
     }
     hone_matmul_args product = {.m = args->rows,
                                 .n = out,

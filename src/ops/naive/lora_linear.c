@@ -71,14 +71,21 @@ void hone_naive_lora_linear_forward(hone_ctx *ctx, const hone_lora_linear_args *
     const size_t rows = args->rows, in = linear->weight.cols, out = linear->weight.rows;
     const size_t rank = (size_t)lora->rank;
     hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
+    hone_matrix a = hone_matrix_dense(lora->a, HONE_F32, rank, in);
+    bool keep = saved != NULL && rank > 0 && lora->db != NULL;
+    size_t xa_bytes = rows * rank * hone_element_bytes(ctx->compute);
+    if (args->y == NULL) {
+        if (!keep) return;
+        saved->slot[XA] = hone_arena_save(&ctx->arena, xa_bytes);
+        hone_linear_product(ctx, rows, args->x, in, &a, true, NULL, rank, saved->slot[XA],
+                            ctx->compute);
+        return;
+    }
     void *y = args->accumulate ? floats(ctx, rows * out) : args->y;
     if (rank == 0) {
         dense_product(ctx, rows, args->x, linear, true, y, args->y_dtype);
     } else {
-        hone_matrix a = hone_matrix_dense(lora->a, HONE_F32, rank, in);
         hone_matrix b = hone_matrix_dense(lora->b, HONE_F32, out, rank);
-        bool keep = saved != NULL && lora->db != NULL;
-        size_t xa_bytes = rows * rank * hone_element_bytes(ctx->compute);
         void *xa = keep ? hone_arena_save(&ctx->arena, xa_bytes) : buffer(ctx, rows * rank);
         if (keep) saved->slot[XA] = xa;
         float *base = floats(ctx, rows * out);
