@@ -77,7 +77,7 @@ static void training(bench *b, int threads) {
                  "--batch-size 4 --max-seq-length 256 --no-save --iters %d --threads %d",
                  rounds + 1, i ? threads : 1);
         bench_prepare(b, &loop[i]);
-        loop[i].calls *= 8;
+        loop[i].calls *= 25;
         runners[i] = (bench_runner){0};
         good = good && bench_runner_hone(b, &runners[i], options);
     }

@@ -195,15 +195,14 @@ static void print_interval(const json_t *row, const char *key) {
 
 static void print_verdict(const json_t *row) {
     const char *verdict = text_of(row, "verdict");
-    char limit[32];
     if (!verdict) return;
     bool color = bench_color(stdout);
     const char *paint = strcmp(verdict, "met") == 0       ? "\033[32m"
                         : strcmp(verdict, "not met") == 0 ? "\033[31m"
                                                           : "\033[33m";
-    printf("   %s%s%s (%s %s)", color ? paint : "", verdict, color ? "\033[0m" : "",
+    printf("   %s%s%s (%s %g)", color ? paint : "", verdict, color ? "\033[0m" : "",
            json_is_true(json_object_get(row, "at_least")) ? "at least" : "at most",
-           figure(real_of(row, "limit"), limit));
+           real_of(row, "limit"));
 }
 
 void bench_print_row(const json_t *row) {
@@ -299,7 +298,7 @@ static void print_training(const json_t *rows) {
 void bench_print_markdown(const json_t *report) {
     const json_t *rows = json_object_get(report, "rows"),
                  *machine = json_object_get(report, "machine");
-    char limit[32], worst[32];
+    char worst[32];
     printf("%s, %s, %d threads, %.10s\n\n", text_of(machine, "cpu"), text_of(machine, "tier"),
            (int)real_of(machine, "threads"), text_of(report, "date"));
     print_training(rows);
@@ -309,7 +308,7 @@ void bench_print_markdown(const json_t *report) {
         bar_sum sum = sum_bar(rows, bar);
         int all = sum.met + sum.missed + sum.missing;
         if (!all) continue;
-        printf("| %s | %s %s | ", bar->text, bar->at_least ? "≥" : "≤", figure(bar->limit, limit));
+        printf("| %s | %s %g | ", bar->text, bar->at_least ? "≥" : "≤", bar->limit);
         if (isnan(sum.worst)) {
             const char *reason = text_of(sum.worst_row, "reason");
             printf("| | not measurable here: %s |\n", reason ? reason : "no reference");

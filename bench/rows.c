@@ -162,8 +162,8 @@ static void make_adamw(bench_case *c, inputs *in, hone_dtype compute, bool backw
                              .grad_scale = 1};
 }
 
-/* Of an element: bytes that have to be moved (`fixed`, and `typed` values of the compute type), bytes of the arrays that
- * hold them (`held_`), FLOPs. */
+/* Of an element: bytes that have to be moved (`fixed`, and `typed` values of the compute type), bytes of the
+ * arrays that hold them (`held_`), FLOPs. */
 static const struct {
     const char *name;
     bench_body *body;

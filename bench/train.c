@@ -86,7 +86,7 @@ static void warm_up(bench *b, entrant *e) {
 static void take_turns(bench *b, entrant *entrants, int count, const bench_flops *flops) {
     bench_job peak = bench_peak_job(b, b->compute, 0);
     bench_prepare(b, &peak);
-    peak.calls *= 8;
+    peak.calls *= 25;
     for (int r = 0; r < steps_of(b); r++)
         for (int i = 0; i < count; i++) {
             entrant *e = &entrants[(i + r) % count];
