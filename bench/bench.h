@@ -177,7 +177,7 @@ hone_status bench_write_page(const char *path, const json_t *report, hone_error 
 
 typedef void bench_section_fn(bench *b);
 bench_section_fn bench_machine, bench_gemm, bench_rows, bench_loss, bench_attention, bench_train,
-    bench_generate, bench_start, bench_cores, bench_agree;
+    bench_long, bench_generate, bench_start, bench_cores, bench_agree;
 
 /* What several sections measure in their own way; free with bench_case_free. */
 typedef struct bench_case {

@@ -21,6 +21,7 @@ static const struct {
      true},
     {"train", "tokens/s and memory of `hone train`, beside PyTorch with --peers", bench_train,
      true},
+    {"long", "tokens/s and memory of 1 x 4,096 tokens", bench_long, true},
     {"generate", "one stream beside read bandwidth, a prompt of 512 tokens beside peak",
      bench_generate, true},
     {"start", "seconds until training's first step", bench_start, true},

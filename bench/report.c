@@ -276,7 +276,8 @@ static void print_training(const json_t *rows) {
            "|---|---|---|---|---|\n");
     json_array_foreach(rows, i, row) {
         const char *section = text_of(row, "section"), *series = text_of(row, "series");
-        if (strcmp(section, "train") != 0 || !series || strcmp(series, "tokens") != 0) continue;
+        bool training = strcmp(section, "train") == 0 || strcmp(section, "long") == 0;
+        if (!training || !series || strcmp(series, "tokens") != 0) continue;
         double rate = real_of(row, "value"), of_peak = real_of(row, "of_peak");
         const json_t *next = json_array_get(rows, i + 1); /* its memory, added together with it */
         printf("| %s |", text_of(row, "name"));

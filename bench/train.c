@@ -90,8 +90,8 @@ static void take_turns(bench *b, entrant *entrants, int count, const bench_flops
     for (int r = 0; r < steps_of(b); r++)
         for (int i = 0; i < count; i++) {
             entrant *e = &entrants[(i + r) % count];
-            bench_progress("train: step %d of %d, %s", r + 1, steps_of(b), e->name);
             if (!e->running) continue;
+            bench_progress("train: step %d of %d, %s", r + 1, steps_of(b), e->name);
             double before = bench_sample(b, &peak);
             e->running =
                 bench_runner_step(&e->runner, e->way ? 600 : (double)b->options.peer_limit);
@@ -187,18 +187,18 @@ static void run_long(bench *b, bool checkpoint) {
     bench_runner r;
     snprintf(options, sizeof options, "--batch-size 1 --max-seq-length %d --no-save --iters %d%s",
              LONG, steps, checkpoint ? " --grad-checkpoint" : "");
-    bench_row row = {.section = "train",
+    bench_row row = {.section = "long",
                      .name = checkpoint ? "LoRA 1 x 4,096 --grad-checkpoint" : "LoRA 1 x 4,096",
                      .unit = "tokens/s",
                      .series = "tokens",
                      .values = rates};
-    bench_row memory = {.section = "train",
+    bench_row memory = {.section = "long",
                         .name = row.name,
                         .unit = "MiB",
                         .series = "memory",
                         .bar =
                             checkpoint ? BENCH_BAR_LONG_CHECKPOINT_MEMORY : BENCH_BAR_LONG_MEMORY};
-    bench_progress("train: %s", row.name);
+    bench_progress("long: %s", row.name);
     bool good = bench_runner_hone(b, &r, options);
     for (; done < steps && good; done++) {
         good = bench_runner_step(&r, 1200);
@@ -220,6 +220,9 @@ void bench_train(bench *b) {
     bench_flops flops = bench_model_flops(b, 256);
     for (int g = 0; g < (int)(sizeof groups / sizeof *groups); g++)
         run_group(b, g, measured, &flops);
+}
+
+void bench_long(bench *b) {
     run_long(b, false);
     run_long(b, true);
 }
