@@ -16,7 +16,8 @@ help:
 	@echo "                     JOBS=2 two at a time"
 	@echo "  make check-golden  GOLDEN=DIR compares with figures of other implementations (default tests/golden)"
 	@echo "  make tidy          the rules of style alone (part of check); make format mends what it can"
-	@echo "  make bench         the programs behind the figures of the documents"
+	@echo "  make bench         measure hone on this machine: text, JSON and a page with charts (ten minutes)"
+	@echo "                     ARGS='gemm attention' some sections (ARGS=--help lists them), PEERS=venv PyTorch too"
 	@echo "  make install       PREFIX=$(PREFIX) DESTDIR= : program, libraries, headers, manual pages"
 	@echo "  make clean         remove build/"
 	@echo
@@ -33,10 +34,12 @@ check: setup build model-and-data
 check-golden: setup build model-and-data
 	@HONE_GOLDEN=$(abspath $(or $(GOLDEN),tests/golden)) tools/run-tests -g $(BUILD) golden
 
-bench: setup build model-and-data
-	@ninja -C $(BUILD) bench
-	@set -e; for program in $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c)); do \
-		echo "== $$program"; $$program $(ARGS); done
+bench: setup-bench build model-and-data
+	@cmake -S . -B $(BUILD) >/dev/null && ninja -C $(BUILD) bench
+	@$(BUILD)/bench/bench $(if $(PEERS),--peers $(PEERS)) $(ARGS)
+
+setup-bench:
+	@tools/setup bench
 
 setup:
 	@tools/setup
@@ -66,4 +69,4 @@ format: setup
 clean:
 	rm -rf build
 
-.PHONY: help run check check-golden bench setup model-and-data build install tidy format clean
+.PHONY: help run check check-golden bench setup-bench setup model-and-data build install tidy format clean

@@ -10,16 +10,3 @@ endif()
 add_executable(wordnet-jsonl ${CMAKE_SOURCE_DIR}/tools/wordnet-jsonl.c)
 target_link_libraries(wordnet-jsonl PRIVATE hone_base)
 set_target_properties(wordnet-jsonl PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tools)
-
-# bench/*.c: programs behind the figures of the documents, built by `make bench` alone.
-add_custom_target(bench)
-list(GET HONE_BUILT_LAYERS 0 top_layer)
-file(GLOB benches CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/bench/*.c)
-foreach(file ${benches})
-    get_filename_component(name ${file} NAME_WE)
-    add_executable(bench_${name} EXCLUDE_FROM_ALL ${file})
-    target_link_libraries(bench_${name} PRIVATE hone_${top_layer})
-    set_target_properties(bench_${name} PROPERTIES
-        RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench OUTPUT_NAME ${name})
-    add_dependencies(bench bench_${name})
-endforeach()

@@ -1,11 +1,12 @@
 """LoRA or full fine-tuning with PyTorch and PEFT on the CPU: what hone is compared with.
 
 usage: torch_lora.py MODEL TRAIN.jsonl [--dtype bf16|f32] [--compile] [--checkpoint] [--full]
-                     [--steps N] [--batch B] [--seq S] [--rank R] [--scale X] [--lr LR] [--threads T]
+                     [--steps N] [--batch B] [--seq S] [--rank R] [--scale X] [--lr LR] [--threads T] [--lockstep]
 
 MODEL is a .gguf file (dequantized on loading) or a Hugging Face folder. Rows of TRAIN.jsonl hold "messages" or "text".
 Samples are laid one after another and cut into batches of exactly B x S tokens with attention across samples, as
-`hone train --packing concat` does. Prints the JSON lines of `hone train --json`.
+`hone train --packing concat` does. Prints the JSON lines of `hone train --json`; with --lockstep it waits, as that does,
+for a line on standard input before each step.
 Needs: pip install torch transformers peft gguf
 """
 import argparse
@@ -13,6 +14,7 @@ import json
 import os
 import resource
 import statistics
+import sys
 import time
 
 import torch
@@ -25,7 +27,7 @@ def arguments():
     p.add_argument("model")
     p.add_argument("data")
     p.add_argument("--dtype", choices=["bf16", "f32"], default="bf16")
-    for flag in ("compile", "checkpoint", "full"):
+    for flag in ("compile", "checkpoint", "full", "lockstep"):
         p.add_argument("--" + flag, action="store_true")
     p.add_argument("--steps", type=int, default=10)
     p.add_argument("--batch", type=int, default=4)
@@ -87,7 +89,10 @@ def main():
     step_model = torch.compile(model) if a.compile else model
     model.train()
     rates, loss = [], None
+    report(event="start", iters=a.steps, trainable=sum(p.numel() for p in trained))
     for step in range(a.steps):
+        if a.lockstep and not sys.stdin.readline():
+            break
         batch = torch.tensor(ids[step * tokens:(step + 1) * tokens]).view(a.batch, a.seq)
         start = time.perf_counter()
         loss = step_model(input_ids=batch, labels=batch).loss
@@ -97,8 +102,9 @@ def main():
         seconds = time.perf_counter() - start
         rates.append(tokens / seconds)
         report(event="step", iter=step + 1, loss=float(loss.detach()), tokens_per_sec=rates[-1], seconds=seconds)
-    report(event="done", tokens_per_sec_median=statistics.median(rates[2:] or rates), final_loss=float(loss.detach()),
-           torch=torch.__version__)
+    if rates:
+        report(event="done", tokens_per_sec_median=statistics.median(rates[2:] or rates),
+               final_loss=float(loss.detach()), torch=torch.__version__)
 
 
 def report(**fields):

@@ -12,7 +12,7 @@ stand_in() { # command, shell text
 }
 setup() {
     : >"$CALLS"
-    run env PATH="$bin" HONE_HOME="$tmp/home" /bin/sh "$root/tools/setup"
+    run env PATH="$bin" HONE_HOME="$tmp/home" /bin/sh "$root/tools/setup" "$@"
 }
 have_all() { # dpkg-query that finds every package but those given
     stand_in dpkg-query "for p; do case \" $* \" in *\" \$p \"*) ;; *) echo \"installed:\$p\" ;; esac; done"
@@ -36,6 +36,12 @@ setup
 is 0 "root installs"
 has "$CALLS" '^apt-get .*update' "after a refresh of the lists"
 has "$CALLS" '^apt-get .*install .* libjansson-dev libyaml-dev$' "what is missing and nothing else"
+
+have_all libdnnl-dev libjs-chart.js
+setup
+lacks "$CALLS" . "what only benchmarks use is not wanted"
+setup bench
+has "$CALLS" ' install .* libdnnl-dev libjs-chart.js$' "unless they are asked for"
 
 rm "$bin/ninja"
 stand_in python3 '[ "$1 $2" != "-m pip" ]'
