@@ -49,14 +49,28 @@ int hone_parallel_default_threads(void) {
 
 int hone_parallel_most_threads(void) { return omp_get_thread_limit(); }
 
+/* A thread that was put on the core of the team's first one moves to another that it may use. Some kernels take a long
+ * time to do that themselves, and two threads on one core wait for each other's time slice: milliseconds. */
+static void leave_core(int core) {
+    cpu_set_t allowed, others;
+    if (sched_getcpu() != core || sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+    others = allowed;
+    CPU_CLR(core, &others);
+    if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others) != 0) return;
+    (void)sched_setaffinity(0, sizeof allowed, &allowed); /* moved, and free to be moved again */
+}
+
 void hone_parallel(int threads, hone_parallel_fn fn, void *argument) {
     struct hone_meeting meeting = {0};
-    int dynamic = omp_get_dynamic();
+    int dynamic = omp_get_dynamic(), core = sched_getcpu();
     omp_set_dynamic(0); /* the team that memory was planned for, not one that suits the load */
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
         hone_team team = {omp_get_thread_num(), omp_get_num_threads(), &meeting};
+        if (team.rank > 0 && core >= 0 && core < CPU_SETSIZE) leave_core(core);
         fn(team, argument);
+        /* OpenMP spins at the end too: threads that share a core for a moment would wait for its next time slice. */
+        hone_barrier(team);
     }
     omp_set_dynamic(dynamic);
 }
