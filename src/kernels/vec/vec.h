@@ -471,6 +471,15 @@ VEC_INLINE vec_f vec_exp_scale(const vec_exp_parts *e, vec_f v) {
 #endif
 }
 
+/* The same for -126 <= n <= 127: one factor holds them. */
+VEC_INLINE vec_f vec_exp_scale_normal(const vec_exp_parts *e, vec_f v) {
+#ifdef VEC_AVX512
+    return _mm512_scalef_ps(v, e->n);
+#else
+    return v * (vec_f)(((vec_u)e->shifted - 0x4b400000u + 127u) << 23);
+#endif
+}
+
 /* e^x within 1 ulp (2 where the result is denormal): 0 for -inf, inf for large, NaN for NaN. Lanes that end
  * as 0 are kept from underflowing on the way: a processor may take a hundred cycles over that, and masked
  * scores are full of them. */
@@ -546,17 +555,18 @@ VEC_INLINE vec_sigmoid_pair vec_sigmoid_short(vec_f x) {
  * is above -4e-36. */
 VEC_INLINE vec_f vec_silu(vec_f x) {
     const vec_f lowest = vec_set1(-86.0f);
-    vec_exp_parts e = vec_exp_reduce(-vec_min(vec_set1(100.0f), vec_max(lowest, x)));
+    vec_exp_parts e = vec_exp_reduce(-vec_min(vec_set1(24.0f), vec_max(lowest, x)));
     vec_f sum = 1.0f + e.r, rest_of_r = vec_fnma(e.n, vec_set1(VEC_LN2_LOW), e.high - e.r);
     vec_f left = vec_fma(e.p, e.r * e.r, (e.r - (sum - 1.0f)) + rest_of_r), whole = sum + left;
-    vec_f power = vec_exp_scale(&e, whole), power_low = vec_exp_scale(&e, left - (whole - sum));
+    vec_f power = vec_exp_scale_normal(&e, whole);
+    vec_f power_low = vec_exp_scale_normal(&e, left - (whole - sum));
     vec_f large = vec_max(power, vec_set1(1.0f)), small = vec_min(power, vec_set1(1.0f));
     vec_f d = large + small, d_low = (small - (d - large)) + power_low;
-#ifdef VEC_AVX512
+#if defined(VEC_AVX512) || defined(VEC_AVX2) || defined(VEC_NEON)
     vec_f inverse = vec_reciprocal(d), q = x * inverse;
     vec_f rest = vec_fnma(q, d_low, vec_fnma(q, d, x));
     q = vec_fma(rest, inverse, q);
-#else
+#else /* without fused products x - q d is not exact */
     vec_f q = x / d;
     q -= q * d_low / d;
 #endif
