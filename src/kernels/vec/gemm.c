@@ -124,9 +124,15 @@ VEC_INLINE void compute_tile(const hone_gemm *g, int rows, int panels, hone_dtyp
     if (g->k2 > 0)
         multiply(acc, rows, panels, compute, g->a2, g->lda2, row, g->m - 1, g->k2, g->b2, g->k2,
                  panel);
+    tile sums; /* a copy: accumulators whose address is taken would be stored in the inner loop */
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 16
+        for (int v = 0; v < panels * PANEL_VECS; v++) sums[r][v] = acc[r][v];
+    }
     size_t valid = HONE_MIN(g->m - row, (size_t)rows);
     for (size_t r = 0; r < valid; r++)
-        store_row(g, acc[r], panels * PANEL_VECS, row + r, panel * HONE_PANEL);
+        store_row(g, sums[r], panels * PANEL_VECS, row + r, panel * HONE_PANEL);
 }
 
 VEC_INLINE void gemm(const hone_gemm *g, hone_dtype compute) {
