@@ -14,7 +14,7 @@ help:
 	@echo "  make check         set up, build and run all tests; the last line is the count"
 	@echo "                     SAN=asan|ubsan|tsan runs them under sanitizers, TESTS='format/ cli/train' only some,"
 	@echo "                     JOBS=2 two at a time"
-	@echo "  make check-arm     builds for aarch64 and runs the tests in an emulator, with bfloat16 instructions and without"
+	@echo "  make check-arm     builds for aarch64 and runs the tests in an emulator (TESTS as above)"
 	@echo "  make check-golden  GOLDEN=DIR compares with figures of other implementations (default tests/golden)"
 	@echo "  make tidy          the rules of style alone (part of check); make format mends what it can"
 	@echo "  make bench         the programs behind the figures of the documents"
