@@ -28,7 +28,8 @@ static hone_status resolve_options(hone_model *model, const hone_model_options *
         return hone_fail(err, HONE_ERR_USAGE, "weights cannot be converted to \"%s\"; choose bf16",
                          o.weights);
     if (o.weights) o.weights = "bf16";
-    const unsigned native_bf16 = HONE_CPU_AVX512BF16 | HONE_CPU_AMX; /* those that have a kernel */
+    const unsigned native_bf16 = /* those that have a kernel */
+        HONE_CPU_AVX512BF16 | HONE_CPU_AMX | HONE_CPU_NEONBF16;
     if (o.compute == HONE_COMPUTE_AUTO)
         o.compute = features & native_bf16 ? HONE_COMPUTE_BF16 : HONE_COMPUTE_F32;
     model->compute = o.compute == HONE_COMPUTE_BF16 ? HONE_BF16 : HONE_F32;

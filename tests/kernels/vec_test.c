@@ -1,5 +1,5 @@
-/* Element-wise and row-wise kernels, every tier that runs here: exp and silu within ulp bounds of long
- * double, and each kernel against the float64 oracle at every length from 1 to 67 with guard pages
+/* Element-wise and row-wise kernels, every tier that runs here: exp and silu within ulp bounds of
+ * float64, and each kernel against the float64 oracle at every length from 1 to 67 with guard pages
  * behind every array, outputs that start as NaN, special values, and rows that are the same alone. */
 #include "kernels/matrix_help.h"
 
@@ -75,13 +75,12 @@ static void each_vec_tier(void (*body)(const hone_kernels *k)) {
 enum { SWEEP = 4096 };
 
 /* The distance in units of the last place of float32 at `want`. */
-static double ulps(double got, long double want) {
-    if (fabsl(want) > 0x1.fffffffp127L)
-        return isinf(got) && signbit(got) == signbit((double)want) ? 0 : INFINITY;
+static double ulps(double got, double want) {
+    if (fabs(want) > 0x1.fffffffp127)
+        return isinf(got) && signbit(got) == signbit(want) ? 0 : INFINITY;
     int exponent;
-    frexpl(want, &exponent);
-    return (double)(fabsl((long double)got - want) /
-                    ldexpl(1, (exponent < -125 ? -125 : exponent) - 24));
+    frexp(want, &exponent);
+    return fabs(got - want) / ldexp(1, (exponent < -125 ? -125 : exponent) - 24);
 }
 
 static void exp_of(const hone_kernels *k, const float *x, float *y) {
@@ -115,8 +114,8 @@ static void slope_of(const hone_kernels *k, const float *x, float *y) {
 /* Every `step`th float32 from 0 to `limit` with both signs; the largest distance from `want`. */
 static double sweep(const hone_kernels *k,
                     void (*kernel)(const hone_kernels *k, const float *x, float *y),
-                    long double (*want)(long double x),
-                    double (*distance)(double got, long double want), float limit) {
+                    double (*want)(double x), double (*distance)(double got, double want),
+                    float limit) {
     static float x[SWEEP], y[SWEEP];
     double worst = 0;
     uint32_t end, bits = 0, step = 611;
@@ -137,16 +136,16 @@ static double sweep(const hone_kernels *k,
     return worst;
 }
 
-static long double silu_long(long double x) { return x / (1 + expl(-x)); }
-static long double slope_long(long double x) {
-    long double s = 1 / (1 + expl(-x));
+static double silu_exact(double x) { return x / (1 + exp(-x)); }
+static double slope_exact(double x) {
+    double s = 1 / (1 + exp(-x));
     return s * (1 + x * (1 - s));
 }
-static double absolute(double got, long double want) { return (double)fabsl(got - want); }
+static double absolute(double got, double want) { return fabs(got - want); }
 
 static void functions(const hone_kernels *k) {
-    double e = sweep(k, exp_of, expl, ulps, 110), s = sweep(k, silu_of, silu_long, ulps, 80);
-    double d = sweep(k, slope_of, slope_long, absolute, 110);
+    double e = sweep(k, exp_of, exp, ulps, 110), s = sweep(k, silu_of, silu_exact, ulps, 80);
+    double d = sweep(k, slope_of, slope_exact, absolute, 110);
     print_message("  exp %.3f ulp, silu %.3f ulp, silu' %.3g\n", e, s, d);
     assert_true(e <= 1.5); /* 1 in units of normal numbers */
     assert_true(s <= 2);

@@ -67,3 +67,11 @@ has out 'longer than 1 s' "and the limit is named"
 rm "$tree/tests/cli/slow.sh"
 runner -j 3 "$tree/build"
 last_line "7 passed, 6 failed, 2 skipped" "three at a time count the same"
+
+mkdir -p "$tree/tests/base" "$tree/build/tests/base"
+touch "$tree/tests/base/emulated_test.c"
+printf '#!/bin/sh\n[ "$EMULATED" = yes ] && echo "[  PASSED  ] 1 test(s)."\n' >"$tree/build/tests/base/emulated_test"
+chmod +x "$tree/build/tests/base/emulated_test"
+fake native '[ -z "$EMULATED" ] && echo "ok - no emulator"'
+runner -e "env EMULATED=yes" "$tree/build" base/ native
+last_line "2 passed, 0 failed" "-e puts a command before programs, not before scripts"

@@ -62,3 +62,25 @@ SUDO=0
 setup
 is 0 "sudo that asks nothing is used"
 has "$CALLS" '^sudo .*apt-get .*install .* ninja-build$' "for the installation"
+
+# For aarch64: by now ninja is all that is missing without it.
+export FOREIGN=
+stand_in dpkg 'case $1 in --print-foreign-architectures) echo "$FOREIGN" ;; *) echo "dpkg $*" >>"$CALLS" ;; esac'
+USER_ID=0
+have_all libyaml-dev:arm64
+setup
+has "$CALLS" ' install .*recommends ninja-build$' "another architecture's packages are wanted only when asked for"
+lacks "$CALLS" '^dpkg' "nor is the architecture added"
+setup arm64
+has "$CALLS" ' install .* libyaml-dev:arm64 ninja-build gcc-aarch64-linux-gnu qemu-user$' "with arm64 they are"
+check "after its packages became known" [ "$(head -n 1 "$CALLS")" = "dpkg --add-architecture arm64" ]
+FOREIGN="armhf
+arm64"
+setup arm64
+lacks "$CALLS" '^dpkg' "which happens once"
+FOREIGN= USER_ID=1000 SUDO=1
+setup arm64
+is 1 "who may not install is told so"
+has err '^ +dpkg --add-architecture arm64 && apt-get update && apt-get install .* qemu-user$' "all of it in one line"
+setup sparc
+is 2 "no other architecture is known"

@@ -25,7 +25,7 @@ static const double bf16_loss = 1e-2;
 
 /* A test: a part of the folder, or the reason why it is skipped. */
 typedef struct golden {
-    char name[160];
+    char name[320];
     const char *model; /* path; owned by the list below */
     const json_t *figures;
     const char *part; /* key in figures */

@@ -185,8 +185,14 @@ VEC_INLINE void compute_tile(const job *j, int rows, int panels, hone_dtype comp
             store_whole_row(g, acc[r], panels * PANEL_VECS, (row + (size_t)r) * g->ldc + col, col);
         return;
     }
+    tile sums; /* a copy: accumulators whose address is taken may be stored in the inner loop */
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 16
+        for (int v = 0; v < panels * PANEL_VECS; v++) sums[r][v] = acc[r][v];
+    }
     for (size_t r = 0; r < valid; r++)
-        store_cut_row(g, acc[r], panels * PANEL_VECS, (row + r) * g->ldc + col, col);
+        store_cut_row(g, sums[r], panels * PANEL_VECS, (row + r) * g->ldc + col, col);
 }
 
 VEC_INLINE void compute_rows(job *j, int rows, hone_dtype compute, size_t row) {

@@ -1,8 +1,8 @@
 /* kernels/vec: one thin layer over GCC's vector extensions, so that one body serves every ISA.
  * Layer: kernels, private to kernels/vec.
  *
- * Each file here is compiled once per ISA with -DHONE_VEC_ISA=scalar|avx2|avx512|avx512cvt|neon and that ISA's
- * flags, and exports HONE_VEC_NAME(x) = hone_x_<isa>. `scalar` is 4 lanes of whatever the compiler's
+ * Each file here is compiled once per ISA with -DHONE_VEC_ISA=scalar|avx2|avx512|avx512cvt|neon|neoncvt and that
+ * ISA's flags, and exports HONE_VEC_NAME(x) = hone_x_<isa>. `scalar` is 4 lanes of whatever the compiler's
  * baseline has. A vec_f holds VEC_WIDTH floats; memory holds float32 or bfloat16.
  *
  * The tails (`_n`, 0 <= n <= VEC_WIDTH) touch exactly n elements and compute what the whole vectors
@@ -21,6 +21,7 @@
 #define HONE_VEC_ID_avx512 3
 #define HONE_VEC_ID_avx512cvt 4
 #define HONE_VEC_ID_neon 5
+#define HONE_VEC_ID_neoncvt 6
 #define VEC_CAT_(a, b) a##b
 #define VEC_CAT(a, b) VEC_CAT_(a, b)
 #define VEC_ID VEC_CAT(HONE_VEC_ID_, HONE_VEC_ISA)
@@ -41,14 +42,17 @@
 #include <immintrin.h>
 #define VEC_WIDTH 8
 #define VEC_AVX2 1
-#elif VEC_ID == HONE_VEC_ID_neon
+#elif VEC_ID == HONE_VEC_ID_neon || VEC_ID == HONE_VEC_ID_neoncvt
 #include <arm_neon.h>
 #define VEC_WIDTH 4
 #define VEC_NEON 1
+#if VEC_ID == HONE_VEC_ID_neoncvt
+#define VEC_NEONCVT 1
+#endif
 #elif VEC_ID == HONE_VEC_ID_scalar
 #define VEC_WIDTH 4
 #else
-#error "HONE_VEC_ISA must be scalar, avx2, avx512, avx512cvt or neon"
+#error "HONE_VEC_ISA must be scalar, avx2, avx512, avx512cvt, neon or neoncvt"
 #endif
 
 /* Bodies are inlined so that a constant dtype argument leaves one inner loop per type. */
@@ -206,6 +210,8 @@ VEC_INLINE vec_h vec_to_bf16_by_bits(vec_f v) {
 VEC_INLINE vec_h vec_to_bf16_short(vec_f v) {
 #ifdef VEC_AVX512CVT
     return (vec_h)_mm512_cvtneps_pbh(v);
+#elif defined(VEC_NEONCVT)
+    return (vec_h)vcvt_bf16_f32(v); /* which keeps denormals */
 #else
     return vec_to_bf16_by_bits(v);
 #endif
