@@ -1,7 +1,7 @@
 /* eval/tune: measures how work is best cut for the caches of this machine. Layer eval.
  *
- * What is timed are cases of a training step, in about the mixture that a step of SmolLM2-135M has: its linear layers
- * forward and backward with an adapter, and the fused loss over a part of the vocabulary (slices are all alike).
+ * What is timed are cases of a training step of SmolLM2-135M, in about its mixture: the linear layers forward and
+ * backward with an adapter, and the fused loss over a part of the vocabulary (slices are all alike).
  *
  * First one constant after the other: its candidates and the best so far take turns. The best of several looks better
  * than it is, so what was chosen must win again, against the defaults and in measurements of its own; what is
@@ -18,9 +18,11 @@
 #include <string.h>
 
 enum {
-    MOST_SIDES = 8, /* the base and its candidates */
+    CANDIDATES = 4,
+    MOST_SIDES = 1 + CANDIDATES, /* with the base */
     MOST_PAIRS = 200,
     LEAST_PAIRS = 5, /* fewer show nothing */
+    GOOD_PAIRS = 25, /* rather than more rows */
     MOST_ROWS = 1024,
     LEAST_ROWS = 64,
     VOCAB = 2048
@@ -33,14 +35,12 @@ enum {
 
 static const struct {
     size_t out, in;
-    int times; /* in a block: q and o, k and v, gate and up, down */
-} layers[] = {{576, 576, 2}, {192, 576, 2}, {1536, 576, 2}, {576, 1536, 1}};
+} layers[] = {{576, 576}, {192, 576}, {1536, 576}, {576, 1536}};
 enum { LAYERS = sizeof layers / sizeof layers[0], LOSS = LAYERS, WORKS };
 
 typedef struct work {
     hone_case_run run;
     hone_arena arena;
-    int times;
 } work;
 
 typedef struct tuner {
@@ -53,29 +53,28 @@ typedef struct tuner {
     double start, seconds, longest; /* longest: sample so far, resetting included */
 } tuner;
 
+typedef struct span {
+    size_t begin, end; /* of works */
+} span;
+static const span all_works = {0, WORKS};
+
 typedef struct constant {
     const char *name;
     size_t offset; /* in hone_blocking */
     size_t least, most;
-    size_t first_work;
-    int count;
-    int eighths[MOST_SIDES - 1]; /* candidates, as a multiple of the default */
+    span works; /* that it matters for */
 } constant;
 static const constant constants[] = {
     {"packed_bytes",
      offsetof(hone_blocking, packed_bytes),
      HONE_LEAST_PACKED_BYTES,
      HONE_MOST_PACKED_BYTES,
-     0,
-     6,
-     {2, 4, 6, 12, 16, 32}},
+     {0, LAYERS}},
     {"loss_rows",
      offsetof(hone_blocking, loss_rows),
      HONE_LEAST_LOSS_ROWS,
      HONE_MOST_LOSS_ROWS,
-     LOSS,
-     4,
-     {2, 4, 16, 32}},
+     {LOSS, WORKS}},
 };
 enum { CONSTANTS = sizeof constants / sizeof constants[0] };
 
@@ -96,9 +95,10 @@ static hone_kernels kernels_with(const tuner *t, const hone_blocking *b) {
     return kernels;
 }
 
-/* Candidate `index`, 0 when it would be out of range. */
+/* Candidate `index`, 0 when it would be out of range. Finer steps than doubling could not be told apart. */
 static size_t candidate(const tuner *t, const constant *c, int index) {
-    size_t value = get(&t->result->base, c) / 8 * (size_t)c->eighths[index];
+    static const size_t quarters[CANDIDATES] = {1, 2, 8, 16};
+    size_t value = get(&t->result->base, c) * quarters[index] / 4;
     return value >= c->least && value <= c->most ? value : 0;
 }
 
@@ -117,10 +117,9 @@ static hone_status open_arena(const tuner *t, work *w, hone_error *err) {
     size_t most =
         hone_case_plan(&w->run, &t->kernels, t->result->threads).arena; /* with the defaults */
     for (int c = 0; c < CONSTANTS; c++) {
-        for (int i = 0; i < constants[c].count; i++) {
+        for (int i = 0; i < CANDIDATES; i++) {
             size_t value = candidate(t, &constants[c], i);
             if (value == 0) continue;
-            /* Those for loss_rows are tried with any packed_bytes, which the loss needs no memory for. */
             hone_blocking b = with(t->result->base, &constants[c], value);
             hone_kernels kernels = kernels_with(t, &b);
             most = HONE_MAX(most, hone_case_plan(&w->run, &kernels, t->result->threads).arena);
@@ -145,7 +144,6 @@ static hone_status open_works(tuner *t, size_t rows, hone_error *err) {
             shape.out = layers[i].out;
             shape.rank = 8;
         }
-        w->times = loss ? 1 : layers[i].times;
         const hone_case *kind = hone_case_find(loss ? "linear_cross_entropy" : "lora_linear");
         HONE_TRY(hone_case_open(kind, &shape, &hone_ops_fused, i, false, &w->run, err));
         HONE_TRY(open_arena(t, w, err));
@@ -158,32 +156,29 @@ static hone_status open_works(tuner *t, size_t rows, hone_error *err) {
 typedef struct job {
     const tuner *t;
     const hone_kernels *kernels;
-    size_t first_work;
+    span works;
     bool overflow;
 } job;
 
 static void run_works(hone_team team, void *argument) {
     job *j = argument;
-    for (size_t i = j->first_work; i < WORKS; i++) {
+    for (size_t i = j->works.begin; i < j->works.end; i++) {
         const work *w = &j->t->works[i];
-        for (int time = 0; time < w->times; time++) {
-            hone_ctx ctx = {
-                .team = team, .kernels = j->kernels, .compute = j->t->compute, .arena = w->arena};
-            hone_saved saved = {{NULL}};
-            hone_case_run_pass(&w->run, HONE_CASE_FORWARD, &ctx, &saved);
-            if (w->run.kind->backward)
-                hone_case_run_pass(&w->run, HONE_CASE_BACKWARD, &ctx, &saved);
-            if (team.rank == 0) j->overflow |= ctx.arena.overflow;
-        }
+        hone_ctx ctx = {
+            .team = team, .kernels = j->kernels, .compute = j->t->compute, .arena = w->arena};
+        hone_saved saved = {{NULL}};
+        hone_case_run_pass(&w->run, HONE_CASE_FORWARD, &ctx, &saved);
+        if (w->run.kind->backward) hone_case_run_pass(&w->run, HONE_CASE_BACKWARD, &ctx, &saved);
+        if (team.rank == 0) j->overflow |= ctx.arena.overflow;
     }
 }
 
-static hone_status sample(tuner *t, const hone_blocking *b, size_t first_work, double *seconds,
+static hone_status sample(tuner *t, const hone_blocking *b, span works, double *seconds,
                           hone_error *err) {
     hone_kernels kernels = kernels_with(t, b);
-    job j = {.t = t, .kernels = &kernels, .first_work = first_work};
+    job j = {.t = t, .kernels = &kernels, .works = works};
     double begin = hone_clock_seconds();
-    for (size_t i = first_work; i < WORKS; i++) hone_case_reset(&t->works[i].run);
+    for (size_t i = works.begin; i < works.end; i++) hone_case_reset(&t->works[i].run);
     double ready = hone_clock_seconds();
     hone_parallel(t->result->threads, run_works, &j);
     double end = hone_clock_seconds();
@@ -209,21 +204,20 @@ typedef struct comparison {
     hone_blocking side[MOST_SIDES]; /* the base first */
     size_t value[MOST_SIDES];       /* of the constant in question */
     int sides, pairs;
-    size_t first_work;
+    span works;
     double times[MOST_SIDES][MOST_PAIRS];
 } comparison;
 
 /* Rounds in which every side has its turn, each round beginning with another, until `until` (seconds from the start).
  * A round that is not finished does not count; nor does the first, which warms up. */
 static hone_status measure(tuner *t, comparison *c, double until, hone_error *err) {
-    t->longest = 0;
     for (int round = 0; round <= MOST_PAIRS; round++) {
         for (int turn = 0; turn < c->sides; turn++) {
             int side = (turn + round) % c->sides;
             double elapsed = hone_clock_seconds() - t->start, seconds;
             if (elapsed + 1.2 * t->longest > until) return HONE_OK;
             HONE_TRY(report_progress(t, c->what, err));
-            HONE_TRY(sample(t, &c->side[side], c->first_work, &seconds, err));
+            HONE_TRY(sample(t, &c->side[side], c->works, &seconds, err));
             if (round > 0) c->times[side][round - 1] = seconds;
         }
         c->pairs = round;
@@ -269,8 +263,8 @@ static hone_status try_constant(tuner *t, const constant *which, double until, h
                     .side = {*best},
                     .value = {get(best, which)},
                     .sides = 1,
-                    .first_work = which->first_work};
-    for (int i = 0; i < which->count; i++) {
+                    .works = which->works};
+    for (int i = 0; i < CANDIDATES; i++) {
         size_t value = candidate(t, which, i);
         if (value == 0) continue;
         c.value[c.sides] = value;
@@ -283,7 +277,8 @@ static hone_status try_constant(tuner *t, const constant *which, double until, h
 
 /* What was chosen against the defaults, in fresh measurements. */
 static hone_status confirm(tuner *t, const hone_blocking *best, hone_error *err) {
-    comparison c = {.what = "all", .side = {t->result->base, *best}, .sides = 2};
+    comparison c = {
+        .what = "all", .side = {t->result->base, *best}, .sides = 2, .works = all_works};
     if (memcmp(best, &t->result->base, sizeof *best) == 0) return HONE_OK;
     HONE_TRY(measure(t, &c, t->seconds, err));
     if (judge(t, &c) == 1) t->result->chosen = *best;
@@ -292,17 +287,16 @@ static hone_status confirm(tuner *t, const hone_blocking *best, hone_error *err)
 
 /* As many rows as let every candidate for the first constant have its turn often enough. */
 static hone_status choose_rows(tuner *t, hone_error *err) {
-    double seconds = 0;
+    double affordable = PACKED_SHARE * t->seconds / (GOOD_PAIRS * MOST_SIDES), seconds = 0;
     HONE_TRY(open_works(t, LEAST_ROWS, err));
-    for (int i = 0; i < 2; i++) /* the first warms up */
-        HONE_TRY(sample(t, &t->result->base, 0, &seconds, err));
-    double rounds = 2 * LEAST_PAIRS, sides = constants[0].count + 1;
-    double affordable = PACKED_SHARE * t->seconds / (rounds * sides);
-    size_t rows = MOST_ROWS;
-    while (rows > LEAST_ROWS && seconds * (double)rows / LEAST_ROWS > affordable) rows /= 2;
-    if (rows == LEAST_ROWS) return HONE_OK;
-    close_works(t);
-    return open_works(t, rows, err);
+    while (t->rows < MOST_ROWS) {
+        for (int i = 0; i < 2; i++) /* the first warms up */
+            HONE_TRY(sample(t, &t->result->base, all_works, &seconds, err));
+        if (2 * seconds > affordable) break;
+        close_works(t);
+        HONE_TRY(open_works(t, 2 * t->rows, err));
+    }
+    return HONE_OK;
 }
 
 static hone_status run_tuner(tuner *t, hone_error *err) {

@@ -34,8 +34,4 @@ static inline const hone_blocking *hone_ctx_blocking(const hone_ctx *ctx) {
     return ctx->compute == HONE_BF16 ? &ctx->kernels->tuning.bf16 : &ctx->kernels->tuning.f32;
 }
 
-/* The product in groups of columns whose panels of B are `packed_bytes` at most and so stay in the cache while the
- * rows of A pass over them: for B packed whole. By one thread; in matmul.c. */
-void hone_ctx_gemm_grouped(const hone_ctx *ctx, const hone_gemm *product);
-
 #endif

@@ -1,10 +1,10 @@
 /* ops/matmul: the matrix multiply that every set shares, split over the team. Layer ops.
  *
  * The team forms a grid: `across` column slices times `down` row slices. Each thread packs its own
- * columns into its own scratch, as many panels at a time as its blocking says (what fits the second-level
- * cache), and sweeps its rows over them; nobody waits before the end. Long products are cut into blocks of k, summed in
- * float32 in order. Blocks depend on the shape alone and an element's products are always added in
- * the order of k, so the bits do not depend on the team.
+ * columns into its own scratch, as many panels at a time as fit the second-level cache (the kernels'
+ * blocking says how many bytes), and sweeps its rows over them; nobody waits before the end. Long products
+ * are cut into blocks of k, summed in float32 in order. Blocks depend on the shape alone and an element's
+ * products are always added in the order of k, so the bits do not depend on the team.
  *
  * A row alone (generation) against rows of weights is dot products over the weights as they are stored: what is
  * read once is not worth packing.
@@ -60,17 +60,12 @@ typedef struct plan {
     float *sums; /* [rows, cols] float32 between blocks of k, when C cannot hold them; else NULL */
 } plan;
 
-/* Columns of a group, of `cols` in all: equal groups whose panels of that depth take `packed_bytes` at most. */
-static size_t group_columns(const hone_ctx *ctx, size_t cols, size_t depth) {
-    size_t bytes = hone_pack_bytes(ctx->compute, GRAIN, depth), grains = HONE_CEIL_DIV(cols, GRAIN);
-    size_t pieces = HONE_MAX(hone_ctx_blocking(ctx)->packed_bytes / HONE_MAX(bytes, 1), 1);
-    size_t groups = HONE_CEIL_DIV(grains, pieces);
-    return HONE_CEIL_DIV(grains, HONE_MAX(groups, 1)) * GRAIN;
-}
-
 static plan make_plan(hone_ctx *ctx, const hone_matmul_args *args, const grid *g) {
     plan p = {.depth = block_depth(args->k)};
-    p.cols = group_columns(ctx, g->most_cols, p.depth);
+    size_t bytes = hone_pack_bytes(ctx->compute, GRAIN, p.depth);
+    size_t pieces = HONE_MAX(hone_ctx_blocking(ctx)->packed_bytes / HONE_MAX(bytes, 1), 1);
+    size_t groups = HONE_CEIL_DIV(HONE_CEIL_DIV(g->most_cols, GRAIN), pieces);
+    p.cols = HONE_CEIL_DIV(HONE_CEIL_DIV(g->most_cols, GRAIN), HONE_MAX(groups, 1)) * GRAIN;
     p.packed = hone_ctx_scratch_each(ctx, hone_pack_bytes(ctx->compute, p.cols, p.depth));
     p.packed2 = hone_ctx_scratch_each(ctx, hone_pack_bytes(ctx->compute, p.cols, args->k2));
     if (p.depth < args->k && args->c_dtype == HONE_BF16)
@@ -140,23 +135,6 @@ static void multiply_unpacked(const hone_ctx *ctx, const hone_matmul_args *args)
     hone_split(ctx->team, args->n, FEW_GRAIN, &job.begin, &job.end);
     ctx->kernels->dot_rows(&job);
     hone_barrier(ctx->team);
-}
-
-void hone_ctx_gemm_grouped(const hone_ctx *ctx, const hone_gemm *product) {
-    size_t depth = product->b_depth > 0 ? product->b_depth : product->k;
-    size_t cols = group_columns(ctx, product->n, product->k);
-    for (size_t col = 0; col < product->n; col += cols) {
-        hone_gemm g = *product;
-        size_t panel = col / HONE_PANEL;
-        g.n = HONE_MIN(product->n - col, cols);
-        g.b = (const char *)product->b + panel * hone_pack_bytes(ctx->compute, HONE_PANEL, depth);
-        if (g.k2 > 0)
-            g.b2 =
-                (const char *)product->b2 + panel * hone_pack_bytes(ctx->compute, HONE_PANEL, g.k2);
-        g.c = hone_element(product->c, g.c_dtype, col);
-        if (g.bias != NULL) g.bias += col;
-        hone_ctx_gemm(ctx)(&g);
-    }
 }
 
 void hone_matmul(hone_ctx *ctx, const hone_matmul_args *args) {

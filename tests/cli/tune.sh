@@ -32,7 +32,8 @@ took=$((($(date +%s%N) - started) / 1000000))
 is 0 "a short run"
 has out '^packed_bytes +[0-9]+ KiB for [0-9]+ KiB ' "each candidate has its line"
 has out '^loss_rows +[0-9]+ for [0-9]+ ' "of both constants"
-has out '^(The defaults are the best here|Chosen): [0-9]+ KiB of packed weights, [0-9]+ rows of loss' "then what is used"
+has out '^(The defaults are the best here|Chosen): [0-9]+ KiB of packed weights, [0-9]+ rows of loss' \
+    "then what is used"
 has out "^Kept in $kept\$" "and where it is kept"
 lacks err '.' "nothing on standard error"
 # Never a measure of speed: the limit is far above what was asked for, and far below a run without one.
@@ -40,7 +41,8 @@ check "it ends by the time that was given" test $took -lt 30000
 check "the file says whose it is" python3 - "$kept" <<'PY'
 import json, sys
 kept = json.load(open(sys.argv[1]))
-assert all(isinstance(kept[k], str) and kept[k] for k in ("hone", "processor", "gemm_f32", "gemm_bf16", "vectors")), kept
+whose = ("hone", "processor", "gemm_f32", "gemm_bf16", "vectors")
+assert all(isinstance(kept[k], str) and kept[k] for k in whose), kept
 assert kept["bf16"] == {} and set(kept["f32"]) <= {"packed_bytes", "loss_rows"}, kept
 PY
 run "$hone" tune --seconds 2 --compute f32 --json

@@ -113,7 +113,7 @@ static void tile_logits(job *j, size_t row, size_t rows, size_t first, size_t n)
         .c_dtype = HONE_F32,
         .bias = j->head->bias ? j->head->bias + first : NULL,
     };
-    hone_ctx_gemm_grouped(j->ctx, &product);
+    hone_ctx_gemm(j->ctx)(&product);
     for (size_t r = 0; r < rows; r++) j->valid[r] = n;
 }
 
@@ -210,7 +210,7 @@ static void accumulate(const job *j, size_t rows, size_t n, const void *panels, 
         .c_dtype = HONE_F32,
         .accumulate = !start,
     };
-    hone_ctx_gemm_grouped(j->ctx, &product);
+    hone_ctx_gemm(j->ctx)(&product);
 }
 
 /* C[n, width] += dlogits^T B for the rows of C that this thread owns. */
@@ -230,7 +230,7 @@ static void accumulate_weights(const job *j, size_t n, const void *panels, size_
         .c_dtype = HONE_F32,
         .accumulate = true,
     };
-    hone_ctx_gemm_grouped(j->ctx, &product);
+    hone_ctx_gemm(j->ctx)(&product);
 }
 
 static void slice_weights(const job *j, size_t first, size_t n) {
