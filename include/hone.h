@@ -351,8 +351,8 @@ hone_status hone_eval_report_write_json(const hone_eval_report *report, const ch
 typedef struct hone_tune_trial {
     const char *constant; /* "packed_bytes", "loss_rows"; "all": what was chosen, together */
     size_t value, base;   /* 0 for "all" */
-    /* Time with `base` over time with `value`: more than 1 is faster. The medians' ratio and its 95% interval; NaN
-     * when there were too few pairs. */
+    /* Time with `base` over time with `value`: more than 1 is faster. The median over pairs and its 95% interval; NaN
+     * when there were too few. */
     double gain, low, high;
     int pairs;
 } hone_tune_trial;

@@ -22,7 +22,7 @@ enum {
     MOST_SIDES = 1 + CANDIDATES, /* with the base */
     MOST_PAIRS = 200,
     LEAST_PAIRS = 5, /* fewer show nothing */
-    GOOD_PAIRS = 25, /* rather than more rows */
+    GOOD_PAIRS = 40, /* rather than more rows */
     MOST_ROWS = 1024,
     LEAST_ROWS = 64,
     VOCAB = 2048
@@ -225,7 +225,8 @@ static hone_status measure(tuner *t, comparison *c, double until, hone_error *er
     return HONE_OK;
 }
 
-/* A trial of each candidate; returns the side that was the fastest and clearly faster than the base, 0 for none. */
+/* A trial of each candidate, by the ratios within rounds: what else the machine did then slowed both sides. Returns the
+ * side that was the fastest and clearly faster than the base, 0 for none. */
 static int judge(tuner *t, const comparison *c) {
     int best = 0;
     double best_gain = 1;
@@ -239,11 +240,13 @@ static int judge(tuner *t, const comparison *c) {
                                  .high = NAN,
                                  .pairs = c->pairs};
         if (c->pairs >= LEAST_PAIRS) {
-            double base[MOST_PAIRS], with_value[MOST_PAIRS];
-            memcpy(base, c->times[0], pairs * sizeof base[0]);
-            memcpy(with_value, c->times[side], pairs * sizeof base[0]);
-            hone_interval interval = hone_stats_ratio_interval(base, with_value, pairs, 1);
-            trial.gain = hone_stats_median(base, pairs) / hone_stats_median(with_value, pairs);
+            double ratios[MOST_PAIRS], ones[MOST_PAIRS];
+            for (size_t i = 0; i < pairs; i++) {
+                ratios[i] = c->times[0][i] / c->times[side][i];
+                ones[i] = 1;
+            }
+            hone_interval interval = hone_stats_ratio_interval(ratios, ones, pairs, 1);
+            trial.gain = hone_stats_median(ratios, pairs);
             trial.low = interval.low;
             trial.high = interval.high;
         }
