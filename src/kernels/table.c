@@ -10,13 +10,12 @@ typedef struct hone_variant_names {
 
 static bool has(unsigned features, unsigned needs) { return (features & needs) == needs; }
 
-/* `percent` of the level-2 cache, as long as that is not more than what has been measured to be good. */
-static hone_blocking blocking(size_t l2_bytes, size_t percent, size_t loss_rows) {
-    enum { USUAL_L2 = 512 << 10, MOST = 512 << 10 };
+static hone_blocking blocking(size_t l2_bytes, size_t percent, size_t most_kib, size_t loss_rows) {
+    enum { USUAL_L2 = 512 << 10 };
     size_t bytes = (l2_bytes > 0 ? l2_bytes : (size_t)USUAL_L2) * percent / 100;
-    return (hone_blocking){
-        .packed_bytes = HONE_MAX(HONE_MIN(bytes, (size_t)MOST), (size_t)HONE_LEAST_PACKED_BYTES),
-        .loss_rows = loss_rows};
+    bytes = HONE_MIN(bytes, most_kib << 10);
+    return (hone_blocking){.packed_bytes = HONE_MAX(bytes, (size_t)HONE_LEAST_PACKED_BYTES),
+                           .loss_rows = loss_rows};
 }
 
 void hone_kernels_select(unsigned features, hone_kernels *out) {
@@ -29,8 +28,9 @@ void hone_kernels_select(unsigned features, hone_kernels *out) {
         out->op = hone_##op##_##variant;                                                           \
         names.op = #variant;                                                                       \
     }
-#define HONE_BLOCKING(compute, needs, percent, loss_rows)                                          \
-    if (has(features, needs)) out->tuning.compute = blocking(l2_bytes, percent, loss_rows);
+#define HONE_BLOCKING(compute, needs, percent, most_kib, loss_rows)                                \
+    if (has(features, needs))                                                                      \
+        out->tuning.compute = blocking(l2_bytes, percent, most_kib, loss_rows);
 #include "kernels/kernels.def"
 #undef HONE_BLOCKING
 #undef HONE_KERNEL
