@@ -148,6 +148,7 @@ static int run(void) {
                            .seq_len = given.seq_len,
                            .seed = (uint64_t)given.seed,
                            .worker = size > 0 ? self : "hone",
+                           .tuning = hone_cli_tuning(verb.name, NULL),
                            .plain = given.plain,
                            .on_line = on_line,
                            .on_progress = on_progress};

@@ -193,7 +193,7 @@ int hone_cmd_generate(int argc, const char **argv) {
     int code = hone_cli_parse(&verb, argc, argv, &arguments);
     if (code != HONE_CLI_GO) return code;
     hone_generate_options generate_options = {0};
-    hone_model_options model_options = {0};
+    hone_model_options model_options = {.tuning = hone_cli_tuning(verb.name, NULL)};
     hone_error err = {0};
     hone_model *model = NULL;
     char *path = NULL;

@@ -36,6 +36,20 @@ static void print_size(const char *name, size_t bytes) {
         printf("%-12s %zu KiB\n", name, bytes / 1024);
 }
 
+/* The blocking in use for one type of compute, and where it comes from. */
+static void print_blocking(const char *compute, const hone_blocking *defaults,
+                           const hone_blocking *tuned, bool found) {
+    hone_blocking use = *defaults;
+    char text[96];
+    if (tuned->packed_bytes) use.packed_bytes = tuned->packed_bytes;
+    if (tuned->loss_rows) use.loss_rows = tuned->loss_rows;
+    bool differs = tuned->packed_bytes || tuned->loss_rows;
+    printf("%-12s %s: %s (%s)\n", "blocking", compute, hone_cli_blocking(&use, text),
+           differs ? "from `hone tune`"
+           : found ? "default"
+                   : "default; `hone tune` has not been run here");
+}
+
 static int print_machine(void) {
     hone_machine_info m;
     hone_error err;
@@ -47,6 +61,10 @@ static int print_machine(void) {
     print_size("memory free", m.memory_available);
     print_size("L2 cache", m.l2_bytes);
     print_size("last level", m.last_level_bytes);
+    bool found;
+    hone_tuning tuning = hone_cli_tuning(verb.name, &found);
+    print_blocking("f32", &m.defaults.f32, &tuning.f32, found);
+    print_blocking("bf16", &m.defaults.bf16, &tuning.bf16, found);
     return HONE_EXIT_OK;
 }
 

@@ -498,7 +498,7 @@ static int train_model(hone_model *model, const hone_train_options *train) {
 
 static int run(void) {
     hone_train_options train;
-    hone_model_options model_options = {0};
+    hone_model_options model_options = {.tuning = hone_cli_tuning(verb.name, NULL)};
     hone_error err = {0};
     size_t key_count = 0;
     const char **keys = given.keys ? hone_cli_split(given.keys, &key_count) : NULL;

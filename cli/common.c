@@ -406,6 +406,29 @@ char *hone_cli_resolve_model(const char *name, hone_error *err) {
     return NULL;
 }
 
+hone_tuning hone_cli_tuning(const char *verb, bool *found) {
+    hone_tuning tuning = {0};
+    hone_error err = {.status = HONE_OK};
+    bool is_here = false;
+    char *path = hone_tuning_path();
+    if (path && hone_tuning_read(path, &tuning, &is_here, &err) != HONE_OK) {
+        size_t size = strlen(err.message);
+        snprintf(err.message + size, sizeof err.message - size,
+                 "; going on with the defaults (`hone tune` writes it anew, `hone tune --reset` "
+                 "removes it)");
+        hone_cli_fail(verb, &err);
+    }
+    free(path);
+    if (found) *found = is_here;
+    return tuning;
+}
+
+char *hone_cli_blocking(const hone_blocking *blocking, char out[96]) {
+    snprintf(out, 96, "%zu KiB of packed weights, %zu rows of loss", blocking->packed_bytes / 1024,
+             blocking->loss_rows);
+    return out;
+}
+
 /* ---- terminal ---- */
 
 bool hone_cli_color(FILE *stream) {

@@ -87,6 +87,13 @@ char *hone_cli_read(const char *path, size_t limit, size_t *size, hone_error *er
  * `make run` fetches. The caller frees. NULL after a message in *err. */
 char *hone_cli_resolve_model(const char *name, hone_error *err);
 
+/* What `hone tune` kept for this machine; all 0 where there is nothing. A file that cannot be used is warned of on
+ * standard error, and no reason to stop. *found (may be NULL): whether there is something. */
+hone_tuning hone_cli_tuning(const char *verb, bool *found);
+
+/* "256 KiB of packed weights, 128 rows of loss". Returns `out`. */
+char *hone_cli_blocking(const hone_blocking *blocking, char out[96]);
+
 /* "auto", "f32", "bf16"; false for another word. NULL is auto. */
 bool hone_cli_parse_compute(const char *word, hone_compute *out);
 

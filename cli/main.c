@@ -16,6 +16,7 @@ static const verb verbs[] = {
     {"data", "look at a data set as the trainer sees it", hone_cmd_data},
     {"tokenize", "turn text into tokens and back", hone_cmd_tokenize},
     {"models", "the models that hone knows, and where they are", hone_cmd_models},
+    {"tune", "fit the kernels to this machine's caches", hone_cmd_tune},
     {"info", "this machine, its kernels, a model's numbers", hone_cmd_info},
 };
 enum { VERB_COUNT = sizeof verbs / sizeof verbs[0] };

@@ -42,6 +42,20 @@ typedef struct hone_error {
     char message[1024]; /* one sentence, NUL-terminated; empty after success */
 } hone_error;
 
+/* ---- blocking ------------------------------------------------------------------------------- */
+
+/* How work is cut to fit the caches. It changes time and a little scratch memory, never a bit of a result. A member
+ * that is 0 stands for the kernels' own default. */
+typedef struct hone_blocking {
+    size_t packed_bytes; /* packed weights that a thread multiplies at a time: 16 KiB to 64 MiB */
+    size_t loss_rows; /* rows whose logits the fused loss holds at a time, each thread: 8 to 512 */
+} hone_blocking;
+
+/* One for each type of compute: their kernels differ. All 0: the defaults. */
+typedef struct hone_tuning {
+    hone_blocking f32, bf16;
+} hone_tuning;
+
 /* ---- models --------------------------------------------------------------------------------- */
 
 /* An opened model: weights (kept as they are on disk, memory-mapped), tokenizer, chat template, adapter.
@@ -60,6 +74,8 @@ typedef struct hone_model_options {
     const char *ops; /* the set of operations: "fused" (NULL: the same) or "naive" */
     const char
         *weights; /* NULL: as stored; "bf16": linear weights and embedding converted on opening */
+    hone_tuning
+        tuning; /* e.g. what hone_tuning_read found; the library reads no such file by itself */
 } hone_model_options;
 
 typedef struct hone_model_info {
@@ -279,10 +295,23 @@ typedef struct hone_machine_info {
     const char *compiler;
     int threads;
     size_t memory_available, l2_bytes, last_level_bytes;
+    hone_tuning defaults; /* of the kernels in use */
 } hone_machine_info;
 
 /* Strings are static. Fails when HONE_CPU names no tier. */
 hone_status hone_machine_get_info(hone_machine_info *info, hone_error *err);
+
+/* Where the program keeps this machine's tuning: $HONE_HOME/tuning.json, else below the user's cache. hone_free; NULL
+ * when out of memory. */
+char *hone_tuning_path(void);
+
+/* Reads what hone_tuning_write wrote. *found is false and *tuning all 0 where there is no file, or it is of another
+ * processor, other kernels or another version of hone. *tuning is all 0 after an error, too, so that who reads on has
+ * the defaults. */
+hone_status hone_tuning_read(const char *path, hone_tuning *tuning, bool *found, hone_error *err);
+
+/* Writes it for this machine, atomically; missing folders are made. */
+hone_status hone_tuning_write(const char *path, const hone_tuning *tuning, hone_error *err);
 
 /* The models of the evaluation's table and where they are. */
 typedef struct hone_known_model {
@@ -310,6 +339,7 @@ typedef struct hone_eval_options {
     int batch_size, seq_len; /* of macro; 0: 4 and 256 */
     uint64_t seed;
     const char *worker; /* path of the `hone` program that runs one training; required for macro */
+    hone_tuning tuning; /* of micro, for both sets; the worker knows its own */
     bool plain;         /* lines in ASCII alone */
     /* One line of the running report (UTF-8, no newline) as it becomes known; returning false stops and marks the
      * rest as not tested. NULL: none. */
@@ -342,6 +372,46 @@ hone_eval_score hone_eval_report_score(const hone_eval_report *report);
 /* The report as JSON (docs/evaluation.md gives the schema), written atomically. */
 hone_status hone_eval_report_write_json(const hone_eval_report *report, const char *path,
                                         hone_error *err);
+
+/* ---- tuning (libhone_lab) ----------------------------------------------------------------------- */
+
+/* One value of one constant against what was the best before. */
+typedef struct hone_tune_trial {
+    const char *constant; /* "packed_bytes", "loss_rows"; "all": what was chosen, together */
+    size_t value, base;   /* 0 for "all" */
+    /* Time with `base` over time with `value`: more than 1 is faster. The median over pairs and its 95% interval; NaN
+     * when there were too few. */
+    double gain, low, high;
+    int pairs;
+} hone_tune_trial;
+
+typedef struct hone_tune_options {
+    hone_compute compute; /* whose blocking; AUTO: that in which models compute here */
+    int threads;          /* 0: all processors */
+    double seconds;       /* it ends by then; 0: 45. 1 to 60 */
+    void (*on_trial)(void *user,
+                     const hone_tune_trial *trial); /* as they become known; NULL: none */
+    /* Called before each of many short measurements, fraction 0..1 of the time; returning false stops. NULL: none. */
+    bool (*on_progress)(void *user, const char *what, double fraction);
+    void *user;
+} hone_tune_options;
+
+enum { HONE_TUNE_MAX_TRIALS = 16 };
+
+typedef struct hone_tune_result {
+    hone_compute compute; /* F32 or BF16 */
+    int threads, rows;    /* of the products and of the loss */
+    hone_blocking base;   /* the defaults */
+    hone_blocking chosen; /* all 0: the defaults are the best here */
+    hone_tune_trial trials[HONE_TUNE_MAX_TRIALS];
+    size_t trial_count;
+    double seconds;
+} hone_tune_result;
+
+/* Measures blockings on this machine, on products and losses with the shapes of SmolLM2-135M. What is chosen was
+ * clearly faster than the defaults twice, the second time in fresh measurements of its own, the trial "all". Writes
+ * nothing. HONE_ERR_INTERRUPTED when on_progress said so. */
+hone_status hone_tune(const hone_tune_options *options, hone_tune_result *result, hone_error *err);
 
 #if defined(__GNUC__)
 #pragma GCC visibility pop

@@ -57,6 +57,7 @@ static hone_status run_micro(evaluation *e, hone_error *err) {
     hone_kernels kernels;
     HONE_TRY(hone_cpu_features(&features, err));
     hone_kernels_select(features, &kernels);
+    HONE_TRY(hone_kernels_tune(&kernels, &e->options->tuning, err));
     hone_micro_options micro = {.candidate = &hone_ops_fused,
                                 .naive = &hone_ops_naive,
                                 .kernels = &kernels,

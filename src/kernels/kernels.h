@@ -262,6 +262,7 @@ typedef struct hone_kernels {
 #include "kernels/kernels_list.h"
 #undef HONE_KERNEL_FIELD
     unsigned features;          /* those it was selected for */
+    hone_tuning tuning;         /* how work is cut around gemm_f32 and gemm_bf16; no member is 0 */
     const char *gemm_bf16_name; /* variant in use, e.g. "amx": for reports */
     const char *gemm_f32_name;
     const char *vec_name;
@@ -269,6 +270,19 @@ typedef struct hone_kernels {
 
 /* Fills the table for a set of HONE_CPU_* features (base/cpu.h). */
 void hone_kernels_select(unsigned features, hone_kernels *out);
+
+/* Members of hone_blocking may only be what changes no result: the tuning of a machine must never show in what it
+ * computes. Lengths of sums (matmul's blocks of k, the loss's slices) do not belong there: bits depend on them. */
+enum {
+    HONE_LEAST_PACKED_BYTES = 16 << 10,
+    HONE_MOST_PACKED_BYTES = 64 << 20,
+    HONE_LEAST_LOSS_ROWS = 8,
+    HONE_MOST_LOSS_ROWS = 512
+};
+
+/* Puts the members of `tuning` that are not 0 in place of the defaults. HONE_ERR_USAGE for one out of range; the table
+ * is as it was then. */
+hone_status hone_kernels_tune(hone_kernels *kernels, const hone_tuning *tuning, hone_error *err);
 
 /* Every variant of every kernel that this machine can run: for tests. Index from 0; false past the end.
  * The table holds the whole tier `tier_name`, selected with that tier's features. */

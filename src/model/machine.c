@@ -28,6 +28,7 @@ hone_status hone_machine_get_info(hone_machine_info *info, hone_error *err) {
         .memory_available = hone_memory_available(),
         .l2_bytes = hone_cpu_l2_bytes(),
         .last_level_bytes = hone_cpu_last_level_bytes(),
+        .defaults = kernels.tuning,
     };
     return HONE_OK;
 }

@@ -7,12 +7,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+hone_compute hone_compute_resolve(hone_compute compute, unsigned features) {
+    const unsigned native_bf16 = /* those that have a kernel */
+        HONE_CPU_AVX512BF16 | HONE_CPU_AMX | HONE_CPU_NEONBF16;
+    if (compute != HONE_COMPUTE_AUTO) return compute;
+    return features & native_bf16 ? HONE_COMPUTE_BF16 : HONE_COMPUTE_F32;
+}
+
 static hone_status resolve_options(hone_model *model, const hone_model_options *options,
                                    hone_error *err) {
     hone_model_options o = options ? *options : (hone_model_options){0};
     unsigned features;
     HONE_TRY(hone_cpu_features(&features, err));
     hone_kernels_select(features, &model->kernels);
+    HONE_TRY(hone_kernels_tune(&model->kernels, &o.tuning, err));
     if (o.threads < 0 || o.threads > 4096)
         return hone_fail(err, HONE_ERR_USAGE,
                          "%d threads: expected 1 to 4096, or 0 for all processors", o.threads);
@@ -28,10 +36,7 @@ static hone_status resolve_options(hone_model *model, const hone_model_options *
         return hone_fail(err, HONE_ERR_USAGE, "weights cannot be converted to \"%s\"; choose bf16",
                          o.weights);
     if (o.weights) o.weights = "bf16";
-    const unsigned native_bf16 = /* those that have a kernel */
-        HONE_CPU_AVX512BF16 | HONE_CPU_AMX | HONE_CPU_NEONBF16;
-    if (o.compute == HONE_COMPUTE_AUTO)
-        o.compute = features & native_bf16 ? HONE_COMPUTE_BF16 : HONE_COMPUTE_F32;
+    o.compute = hone_compute_resolve(o.compute, features);
     model->compute = o.compute == HONE_COMPUTE_BF16 ? HONE_BF16 : HONE_F32;
     model->options = o;
     return HONE_OK;

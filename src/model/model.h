@@ -52,6 +52,9 @@ struct hone_model {
     size_t owned_count, owned_capacity;
 };
 
+/* AUTO: bfloat16 where the CPU features include its multiplication, else float32. */
+hone_compute hone_compute_resolve(hone_compute compute, unsigned features);
+
 /* Zeroed memory that lives as long as the model. */
 hone_status hone_model_alloc(hone_model *model, size_t bytes, const char *what, void **out,
                              hone_error *err);

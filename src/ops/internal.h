@@ -23,12 +23,15 @@ static inline const void *hone_element_const(const void *data, hone_dtype dtype,
     return (const char *)data + index * hone_element_bytes(dtype);
 }
 
-/* The matrix-multiply kernels of the context's compute type. */
+/* The matrix-multiply kernels of the context's compute type, and how work is cut around them. */
 static inline hone_gemm_fn *hone_ctx_gemm(const hone_ctx *ctx) {
     return ctx->compute == HONE_BF16 ? ctx->kernels->gemm_bf16 : ctx->kernels->gemm_f32;
 }
 static inline hone_pack_fn *hone_ctx_pack(const hone_ctx *ctx) {
     return ctx->compute == HONE_BF16 ? ctx->kernels->pack_bf16 : ctx->kernels->pack_f32;
+}
+static inline const hone_blocking *hone_ctx_blocking(const hone_ctx *ctx) {
+    return ctx->compute == HONE_BF16 ? &ctx->kernels->tuning.bf16 : &ctx->kernels->tuning.f32;
 }
 
 #endif

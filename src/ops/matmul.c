@@ -1,10 +1,10 @@
 /* ops/matmul: the matrix multiply that every set shares, split over the team. Layer ops.
  *
  * The team forms a grid: `across` column slices times `down` row slices. Each thread packs its own
- * columns into its own scratch, as many panels at a time as fit the second-level cache, and sweeps its
- * rows over them; nobody waits before the end. Long products are cut into blocks of k, summed in
- * float32 in order. Blocks depend on the shape alone and an element's products are always added in
- * the order of k, so the bits do not depend on the team.
+ * columns into its own scratch, as many panels at a time as fit the second-level cache (the kernels'
+ * blocking says how many bytes), and sweeps its rows over them; nobody waits before the end. Long products
+ * are cut into blocks of k, summed in float32 in order. Blocks depend on the shape alone and an element's
+ * products are always added in the order of k, so the bits do not depend on the team.
  *
  * A row alone (generation) against rows of weights is dot products over the weights as they are stored: what is
  * read once is not worth packing.
@@ -16,8 +16,6 @@
 enum {
     GRAIN = 2 * HONE_PANEL, /* columns that the kernels like to have together */
     DEPTH = 2048,           /* longest block of k */
-    PACKED_BYTES =
-        512 * 1024, /* packed panels at a time: what leaves room for A in a 1 MiB cache */
     PACKING_ROWS =
         96, /* packing a column costs about what multiplying it by these many rows does */
     FEW_ROWS =
@@ -65,7 +63,7 @@ typedef struct plan {
 static plan make_plan(hone_ctx *ctx, const hone_matmul_args *args, const grid *g) {
     plan p = {.depth = block_depth(args->k)};
     size_t bytes = hone_pack_bytes(ctx->compute, GRAIN, p.depth);
-    size_t pieces = HONE_MAX(PACKED_BYTES / HONE_MAX(bytes, 1), 1);
+    size_t pieces = HONE_MAX(hone_ctx_blocking(ctx)->packed_bytes / HONE_MAX(bytes, 1), 1);
     size_t groups = HONE_CEIL_DIV(HONE_CEIL_DIV(g->most_cols, GRAIN), pieces);
     p.cols = HONE_CEIL_DIV(HONE_CEIL_DIV(g->most_cols, GRAIN), HONE_MAX(groups, 1)) * GRAIN;
     p.packed = hone_ctx_scratch_each(ctx, hone_pack_bytes(ctx->compute, p.cols, p.depth));

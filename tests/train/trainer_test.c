@@ -238,6 +238,33 @@ static void threads_do_not_change_a_bit(void **state) {
     }
 }
 
+static void blocking_does_not_change_a_bit(void **state) {
+    (void)state;
+    static const hone_blocking blockings[] = {{0}, {16 << 10, 8}, {64 << 20, 512}};
+    for (int kind = 0; kind < 8; kind++) {
+        hone_train_options o = lora_options();
+        o.fine_tune_type = kind & 1 ? HONE_FINE_TUNE_FULL : HONE_FINE_TUNE_LORA;
+        hone_batch batch = make_batch(0, DOCUMENTS, false);
+        hone_model *models[3];
+        hone_trainer t[3];
+        hone_error err;
+        for (int i = 0; i < 3; i++) {
+            const hone_model_options options = {.threads = 2,
+                                                .compute =
+                                                    kind & 2 ? HONE_COMPUTE_BF16 : HONE_COMPUTE_F32,
+                                                .ops = kind & 4 ? "naive" : "fused",
+                                                .tuning = {blockings[i], blockings[i]}};
+            assert_ok(hone_model_open(TINY, &options, &models[i], &err), err);
+            assert_ok(hone_trainer_open(&t[i], models[i], &o, &err), err);
+            for (int k = 0; k < 2; k++) step(&t[i], &batch, 1);
+        }
+        for (int i = 1; i < 3; i++)
+            assert_memory_equal(t[0].params.w, t[i].params.w, t[0].params.total * sizeof(float));
+        for (int i = 0; i < 3; i++) close_trainer(&t[i], &models[i]);
+        hone_batch_close(&batch);
+    }
+}
+
 /* ---- what is trained ---- */
 
 static void nothing_but_the_chosen_weights_changes(void **state) {
@@ -532,6 +559,7 @@ int main(void) {
         cmocka_unit_test(both_sets_of_operations_make_the_same_step),
         cmocka_unit_test(accumulated_batches_equal_one_batch),
         cmocka_unit_test(threads_do_not_change_a_bit),
+        cmocka_unit_test(blocking_does_not_change_a_bit),
         cmocka_unit_test(nothing_but_the_chosen_weights_changes),
         cmocka_unit_test(a_full_model_is_written_and_opened_again),
         cmocka_unit_test(linear_scaling_is_written_in_both_spellings),

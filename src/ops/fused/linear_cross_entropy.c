@@ -15,7 +15,6 @@
 #include <math.h>
 
 #define SLICE 512 /* columns: both orientations of 576 x 512 weights fit a level-2 cache */
-#define ROW_TILE 128
 #define ROW_GRAIN 32
 #define PANEL_GRAIN 32
 #define COLUMN_GRAIN 16
@@ -47,10 +46,11 @@ typedef struct job {
 
     /* one thread's */
     size_t begin, end; /* its rows */
-    float *scores;     /* [ROW_TILE, SLICE] */
-    void *p;           /* [ROW_TILE, SLICE], compute type; scores themselves when that is float32 */
-    float correction[ROW_TILE];
-    size_t valid[ROW_TILE];
+    size_t tile;       /* rows of a tile, by the blocking */
+    float *scores;     /* [tile, SLICE] */
+    void *p;           /* [tile, SLICE], compute type; scores themselves when that is float32 */
+    float correction[HONE_MOST_LOSS_ROWS];
+    size_t valid[HONE_MOST_LOSS_ROWS];
 
     /* the head's gradients */
     void *turned;    /* [SLICE, active] dlogits^T, compute type */
@@ -257,8 +257,8 @@ static void walk_vocabulary(job *j, walk kind) {
         /* Two buffers: the barrier of one slice says that all have done with the slice before. */
         pack_slice(j, first, n, kind);
         hone_barrier(j->ctx->team);
-        for (size_t row = j->begin; row < j->end; row += ROW_TILE) {
-            size_t rows = HONE_MIN(j->end - row, (size_t)ROW_TILE);
+        for (size_t row = j->begin; row < j->end; row += j->tile) {
+            size_t rows = HONE_MIN(j->end - row, j->tile);
             tile_logits(j, row, rows, first, n);
             if (kind == AGAIN) {
                 tile_again(j, row, rows, first, n);
@@ -449,10 +449,10 @@ static void take_scratch(job *j) {
         j->columns[i] = hone_arena_scratch(arena, columns);
         j->depths[i] = hone_arena_scratch(arena, depths);
     }
-    j->scores = hone_ctx_scratch_each(ctx, HONE_MAX(ROW_TILE * SLICE, j->hidden) * sizeof(float));
+    j->scores = hone_ctx_scratch_each(ctx, HONE_MAX(j->tile * SLICE, j->hidden) * sizeof(float));
     j->p = j->scores;
     if (ctx->compute != HONE_F32) {
-        j->p = hone_ctx_scratch_each(ctx, HONE_MAX(ROW_TILE * SLICE, j->hidden) * element_bytes);
+        j->p = hone_ctx_scratch_each(ctx, HONE_MAX(j->tile * SLICE, j->hidden) * element_bytes);
     }
     if (j->rank > 0) {
         j->xa = hone_arena_scratch(arena, rows * j->rank * element_bytes);
@@ -482,6 +482,7 @@ void hone_fused_linear_cross_entropy(hone_ctx *ctx, const hone_linear_cross_entr
         .hidden = head->weight.cols,
         .vocab = head->weight.rows,
         .rank = (size_t)head->lora.rank,
+        .tile = hone_ctx_blocking(ctx)->loss_rows,
     };
     bool adapter = j.rank > 0 && (head->lora.da || head->lora.db);
     j.weights = args->dx && (head->dweight || head->dbias || adapter);
