@@ -8,8 +8,6 @@
 #include "base/json.h"
 #include "text/tokenizer.h"
 
-#include <time.h>
-
 /* The golden strings may hold NUL, which the library's own reader refuses. */
 static inline json_t *golden_json(const char *name) {
     char path[512];
@@ -18,13 +16,6 @@ static inline json_t *golden_json(const char *name) {
     json_t *root = json_load_file(path, JSON_ALLOW_NUL, &error);
     if (root == NULL) fail_msg("%s: line %d: %s", path, error.line, error.text);
     return root;
-}
-
-/* Processor time of this thread: what a limit allows, whatever else the machine does. */
-static inline double cpu_seconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
 /* How much slower than usual a sanitizer may make things. */
