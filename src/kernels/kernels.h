@@ -16,17 +16,6 @@
 
 /* ---- matrices ---------------------------------------------------------------------------- */
 
-/* A row-major matrix that a kernel reads: dense or quantized. */
-typedef struct hone_matrix {
-    const void *data; /* [rows, cols]; for AFFINE4 the codes */
-    size_t rows, cols;
-    size_t row_bytes; /* from one row to the next */
-    hone_dtype dtype;
-    const void *scales, *biases; /* AFFINE4 only: [rows, cols/group], dense */
-    hone_dtype affine_dtype;     /* AFFINE4 only: type of scales and biases: F32, F16 or BF16 */
-    int group;                   /* AFFINE4 only: 32, 64 or 128 */
-} hone_matrix;
-
 /* A dense matrix with `cols` elements from row to row. */
 hone_matrix hone_matrix_dense(const void *data, hone_dtype dtype, size_t rows, size_t cols);
 
@@ -218,7 +207,6 @@ typedef void hone_softmax_again_fn(const hone_softmax_again *a);
 
 /* Cross-entropy over whole rows of logits. loss[r] = logsumexp(logits[r]) - logits[r, label], 0 for a label
  * of HONE_IGNORE; lse[r] is written where not NULL. */
-#define HONE_IGNORE (-100)
 typedef void hone_cross_entropy_forward_fn(size_t rows, size_t vocab, const void *logits,
                                            hone_dtype dtype, size_t ld, const int32_t *labels,
                                            float *loss, float *lse);
