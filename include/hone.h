@@ -72,6 +72,10 @@ typedef struct hone_model_options {
     int threads; /* 0: all processors this process may use */
     hone_compute compute;
     const char *ops; /* the set of operations: "fused" (NULL: the same) or "naive" */
+    /* A shared object with kernels (hone_kernels.h) to be used instead; NULL: none. Its code runs in this process:
+     * see hone_kernels_check. */
+    const char *kernels;
+    const char *sabotage; /* a kernel's name: its output is halved, as a control; NULL: none */
     const char
         *weights; /* NULL: as stored; "bf16": linear weights and embedding converted on opening */
     hone_tuning
@@ -97,6 +101,14 @@ hone_status hone_model_open(const char *path, const hone_model_options *options,
                             hone_error *err);
 void hone_model_free(hone_model **model);
 void hone_model_get_info(const hone_model *model, hone_model_info *info);
+
+/* How often a kernel ran since the model was opened. */
+typedef struct hone_kernel_calls {
+    const char *name; /* NULL past the last kernel; static */
+    uint64_t forward, backward;
+    bool inherited; /* from hone's own set: the file of kernels has none */
+} hone_kernel_calls;
+hone_kernel_calls hone_model_get_kernel_calls(const hone_model *model, int kernel);
 
 /* Puts an mlx-lm adapter folder (adapter_config.json, adapters.safetensors) on the model. */
 hone_status hone_model_load_adapter(hone_model *model, const char *folder, hone_error *err);

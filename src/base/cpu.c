@@ -198,3 +198,21 @@ size_t hone_cpu_last_level_bytes(void) {
     if (bytes == 0) bytes = cache_size_configured(_SC_LEVEL3_CACHE_SIZE);
     return bytes != 0 ? bytes : hone_cpu_l2_bytes();
 }
+
+#if defined(__x86_64__)
+#define MXCSR_FLAGS 0x3fu /* what has happened, not how to compute */
+unsigned hone_cpu_float_mode(void) { return __builtin_ia32_stmxcsr() & ~MXCSR_FLAGS; }
+void hone_cpu_set_float_mode(unsigned mode) { __builtin_ia32_ldmxcsr(mode); }
+#elif defined(__aarch64__)
+unsigned hone_cpu_float_mode(void) {
+    unsigned long mode;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
+    return (unsigned)mode;
+}
+void hone_cpu_set_float_mode(unsigned mode) {
+    __asm__ volatile("msr fpcr, %0" : : "r"((unsigned long)mode));
+}
+#else
+unsigned hone_cpu_float_mode(void) { return 0; }
+void hone_cpu_set_float_mode(unsigned mode) { (void)mode; }
+#endif

@@ -27,6 +27,11 @@ const char *hone_cpu_tier_name(unsigned features);
 /* Model name from the system, e.g. "AMD EPYC 9B45". Static storage; "unknown" if there is none. */
 const char *hone_cpu_model(void);
 
+/* How this thread rounds and whether it flushes small numbers to zero: the control bits of its floating-point unit,
+ * without exception flags. 0 where that is not known. */
+unsigned hone_cpu_float_mode(void);
+void hone_cpu_set_float_mode(unsigned mode);
+
 /* Bytes of the level-2 cache per core and of the last level; 0 if unknown. */
 size_t hone_cpu_l2_bytes(void);
 size_t hone_cpu_last_level_bytes(void);

@@ -113,6 +113,7 @@ void hone_case_reset(const hone_case_run *run) {
 void hone_case_run_pass(const hone_case_run *run, hone_case_pass pass, hone_ctx *ctx,
                         hone_saved *saved) {
     if (!hone_ctx_planning(ctx)) hone_barrier(ctx->team);
+    ctx->ops = run->set;
     run->kind->pass[pass](run, ctx, saved);
 }
 

@@ -69,7 +69,7 @@ static json_t *micro_json(const hone_micro_row *row) {
         "{s:s, s:s, s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
         "s:i, "
         "s:i, s:o}",
-        "kernel", hone_kernel_names[row->kernel], "pass", row->backward ? "backward" : "forward",
+        "kernel", hone_op_names[row->kernel], "pass", row->backward ? "backward" : "forward",
         "correct", correct, "dtype", row->dtype, "weights", text(row->weights), "shape", row->shape,
         "speedup", number(row->speedup), "speedup_interval", interval(row->speedup_interval),
         "memory_ratio", number(row->memory_ratio), "ms", number(row->seconds * 1e3), "naive_ms",

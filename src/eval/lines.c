@@ -59,7 +59,7 @@ void hone_lines_micro_start(hone_lines *text) {
 }
 
 static void describe_row(const hone_micro_row *row, char *out, size_t size) {
-    snprintf(out, size, "%s %s, %s%s%s, %s", hone_kernel_names[row->kernel],
+    snprintf(out, size, "%s %s, %s%s%s, %s", hone_op_names[row->kernel],
              row->backward ? "backward" : "forward", row->dtype, row->weights ? ", weights " : "",
              row->weights ? row->weights : "", row->shape);
 }
@@ -73,7 +73,7 @@ static void wrong_line(hone_lines *text, const hone_micro_row *wrong) {
 
 void hone_lines_kernel(hone_lines *text, const hone_eval_report *report, int kernel, int pass) {
     hone_kernel_summary s = hone_summarize_kernel(report, kernel, pass);
-    const char *name = hone_kernel_names[kernel];
+    const char *name = hone_op_names[kernel];
     const char *suffix = pass == HONE_PASS_BACKWARD ? " backward" : "";
     if (s.tested == 0 && s.wrong) {
         hone_lines_line(text, "  %s%s: ❌ WRONG, not timed", name, suffix);
@@ -99,13 +99,13 @@ void hone_lines_kernel(hone_lines *text, const hone_eval_report *report, int ker
 void hone_lines_micro_end(hone_lines *text, const hone_eval_report *report) {
     hone_eval_score score = hone_eval_report_score(report);
     int correct = 0, tested = 0;
-    for (int k = 0; k < HONE_KERNEL_COUNT; k++) {
+    for (int k = 0; k < HONE_OP_COUNT; k++) {
         hone_kernel_summary s = hone_summarize_kernel(report, k, HONE_PASS_BOTH);
         tested += s.tested > 0;
         correct += s.tested > 0 && s.correct;
     }
-    hone_lines_line(text, "  Correct kernels: %d of %d%s", correct, HONE_KERNEL_COUNT,
-                    tested < HONE_KERNEL_COUNT ? " (not all were tested)" : "");
+    hone_lines_line(text, "  Correct kernels: %d of %d%s", correct, HONE_OP_COUNT,
+                    tested < HONE_OP_COUNT ? " (not all were tested)" : "");
     if (isfinite(score.micro)) {
         hone_lines_line(text,
                         "  Average Speedup: %.2fx (%s: 1.2x minimum, 1.5x good, 2.0x excellent)",
@@ -196,7 +196,7 @@ void hone_lines_final(hone_lines *text, const hone_eval_report *report) {
         hone_lines_line(text, "  Stopped early: what is not shown above was not tested");
     if (!score.valid) {
         hone_lines_line(text, "  ❌ INVALID: a kernel is wrong; the overall score is 0");
-        for (int k = 0; k < HONE_KERNEL_COUNT; k++)
+        for (int k = 0; k < HONE_OP_COUNT; k++)
             wrong_line(text, hone_summarize_kernel(report, k, HONE_PASS_BOTH).wrong);
     }
     score_line(text, "Overall Score", score.overall);

@@ -161,7 +161,7 @@ static hone_status check_kernel(const hone_micro_options *o, hone_eval_report *r
                                 const hone_case *kind, double fraction, hone_error *err) {
     static const hone_dtype types[] = {HONE_F32, HONE_BF16};
     char what[96];
-    snprintf(what, sizeof what, "%s: checking", hone_kernel_names[kernel]);
+    snprintf(what, sizeof what, "%s: checking", hone_op_names[kernel]);
     for (size_t i = 0; i < kind->shape_count; i++) {
         for (int t = 0; t < 2; t++) {
             if (o->on_progress && !o->on_progress(o->user, what, fraction))
@@ -379,7 +379,7 @@ static hone_status pass_over(hone_status status, hone_micro_row *rows, size_t co
 static hone_status run_kernel(level *l, int kernel, size_t first_row, hone_error *err) {
     const hone_micro_options *o = l->options;
     hone_case_shape shapes[MAX_SHAPES * VARIANTS];
-    const hone_case *kind = hone_case_find(hone_kernel_names[kernel]);
+    const hone_case *kind = hone_case_find(hone_op_names[kernel]);
     size_t count = kernel_shapes(kind, shapes);
     hone_micro_row *rows = &l->report->micro[first_row];
     hone_error problem = {0};
@@ -406,21 +406,21 @@ static hone_status run_kernel(level *l, int kernel, size_t first_row, hone_error
 }
 
 static bool is_wanted(const hone_micro_options *o, int kernel) {
-    return !o->only || strcmp(o->only, hone_kernel_names[kernel]) == 0;
+    return !o->only || strcmp(o->only, hone_op_names[kernel]) == 0;
 }
 
 hone_status hone_micro_run(const hone_micro_options *options, hone_eval_report *report,
                            hone_error *err) {
     level l = {
         .options = options, .report = report, .deadline = hone_clock_seconds() + options->seconds};
-    size_t first[HONE_KERNEL_COUNT];
+    size_t first[HONE_OP_COUNT];
     if (options->trials < 1 || options->trials > MAX_TRIALS)
         return hone_fail(err, HONE_ERR_USAGE, "%d trials; expected 1 to %d", options->trials,
                          (int)MAX_TRIALS);
-    for (int k = 0; k < HONE_KERNEL_COUNT; k++) {
+    for (int k = 0; k < HONE_OP_COUNT; k++) {
         if (!is_wanted(options, k)) continue;
         hone_case_shape shapes[MAX_SHAPES * VARIANTS];
-        const hone_case *kind = hone_case_find(hone_kernel_names[k]);
+        const hone_case *kind = hone_case_find(hone_op_names[k]);
         size_t count = kernel_shapes(kind, shapes);
         first[k] = report->micro_count;
         for (size_t i = 0; i < count; i++) HONE_TRY(add_rows(report, k, kind, &shapes[i], err));
@@ -429,7 +429,7 @@ hone_status hone_micro_run(const hone_micro_options *options, hone_eval_report *
     l.g = malloc(sizeof *l.g);
     if (!l.g) return hone_fail_memory(err, "kernel measurements", sizeof *l.g);
     hone_status status = HONE_OK;
-    for (int k = 0; k < HONE_KERNEL_COUNT && status == HONE_OK; k++) {
+    for (int k = 0; k < HONE_OP_COUNT && status == HONE_OK; k++) {
         if (is_wanted(options, k)) status = run_kernel(&l, k, first[k], err);
     }
     free(l.g);

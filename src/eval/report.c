@@ -7,10 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const hone_kernel_names[HONE_KERNEL_COUNT] = {
-    "rms_norm",           "rope_embeddings", "swiglu_activation",
-    "cross_entropy_loss", "lora_linear",     "attention_with_rope"};
-
 hone_status hone_report_make(hone_eval_report **out, hone_error *err) {
     *out = calloc(1, sizeof **out);
     if (!*out) return hone_fail_memory(err, "the report", sizeof **out);

@@ -7,13 +7,11 @@
 
 #include "base/status.h"
 #include "eval/stats.h"
-
-#define HONE_KERNEL_COUNT 6
-extern const char *const hone_kernel_names[HONE_KERNEL_COUNT];
+#include "ops/ops.h"
 
 /* One kernel, one pass, one type, one shape. */
 typedef struct hone_micro_row {
-    int kernel; /* index into hone_kernel_names */
+    int kernel; /* a hone_op */
     bool backward;
     const char *dtype; /* of the computation: "f32", "bf16"; static */
     const char

@@ -117,10 +117,10 @@ hone_macro_summary hone_summarize_macro(const hone_eval_report *report) {
 
 /* A score needs every row: a mean over what happened to be measured would be another figure. */
 static void score_micro(const hone_eval_report *report, hone_eval_score *score) {
-    double speedups[HONE_KERNEL_COUNT];
+    double speedups[HONE_OP_COUNT];
     int correct = 0;
     bool whole = report->micro_wanted;
-    for (int k = 0; k < HONE_KERNEL_COUNT; k++) {
+    for (int k = 0; k < HONE_OP_COUNT; k++) {
         hone_kernel_summary s = hone_summarize_kernel(report, k, HONE_PASS_BOTH);
         if (s.rows == 0 || s.tested != s.rows) whole = false;
         if (s.correct) correct++;
@@ -128,8 +128,8 @@ static void score_micro(const hone_eval_report *report, hone_eval_score *score) 
         speedups[k] = s.speedup;
     }
     if (!whole) return;
-    score->kernel_speedup = hone_stats_geometric_mean(speedups, HONE_KERNEL_COUNT);
-    score->micro = hone_score_micro((double)correct / HONE_KERNEL_COUNT, score->kernel_speedup);
+    score->kernel_speedup = hone_stats_geometric_mean(speedups, HONE_OP_COUNT);
+    score->micro = hone_score_micro((double)correct / HONE_OP_COUNT, score->kernel_speedup);
 }
 
 hone_eval_score hone_eval_report_score(const hone_eval_report *report) {

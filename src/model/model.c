@@ -14,6 +14,32 @@ hone_compute hone_compute_resolve(hone_compute compute, unsigned features) {
     return features & native_bf16 ? HONE_COMPUTE_BF16 : HONE_COMPUTE_F32;
 }
 
+/* The set of operations, from a file or built in, and the watch around it. */
+static hone_status choose_ops(hone_model *model, hone_model_options *o, hone_error *err) {
+    int sabotaged = HONE_SABOTAGE_NONE;
+    if (o->kernels && o->ops)
+        return hone_fail(err, HONE_ERR_USAGE,
+                         "kernels from a file are a set of operations: choose no other (\"%s\")",
+                         o->ops);
+    const hone_op_set *ops = hone_op_set_find(o->ops ? o->ops : "fused");
+    if (!ops)
+        return hone_fail(err, HONE_ERR_USAGE,
+                         "there is no set of operations \"%s\"; choose fused or naive", o->ops);
+    if (o->kernels) {
+        HONE_TRY(hone_plugin_open(o->kernels, &model->plugin, err));
+        ops = hone_plugin_ops(model->plugin);
+    }
+    for (int op = 0; o->sabotage && op < HONE_OP_COUNT; op++)
+        if (strcmp(o->sabotage, hone_op_names[op]) == 0) sabotaged = op;
+    if (o->sabotage && sabotaged == HONE_SABOTAGE_NONE)
+        return hone_fail(err, HONE_ERR_USAGE, "there is no kernel \"%s\" to make wrong",
+                         o->sabotage);
+    hone_watch_start(&model->watch, ops, sabotaged);
+    model->ops = &model->watch.ops;
+    o->ops = model->ops->name;
+    return HONE_OK;
+}
+
 static hone_status resolve_options(hone_model *model, const hone_model_options *options,
                                    hone_error *err) {
     hone_model_options o = options ? *options : (hone_model_options){0};
@@ -26,12 +52,7 @@ static hone_status resolve_options(hone_model *model, const hone_model_options *
                          "%d threads: expected 1 to 4096, or 0 for all processors", o.threads);
     if (o.threads == 0) o.threads = hone_parallel_default_threads();
     o.threads = HONE_MIN(o.threads, hone_parallel_most_threads());
-    if (!o.ops) o.ops = "fused";
-    model->ops = hone_op_set_find(o.ops);
-    if (!model->ops)
-        return hone_fail(err, HONE_ERR_USAGE,
-                         "there is no set of operations \"%s\"; choose fused or naive", o.ops);
-    o.ops = model->ops->name;
+    HONE_TRY(choose_ops(model, &o, err));
     if (o.weights && strcmp(o.weights, "bf16") != 0)
         return hone_fail(err, HONE_ERR_USAGE, "weights cannot be converted to \"%s\"; choose bf16",
                          o.weights);
@@ -79,6 +100,7 @@ void hone_model_free(hone_model **model) {
     free(m->rope_cos);
     free(m->rope_sin);
     hone_file_set_free(&m->set);
+    hone_plugin_close(&m->plugin);
     free(m);
     *model = NULL;
 }
@@ -106,6 +128,15 @@ void hone_model_get_info(const hone_model *model, hone_model_info *info) {
         .ops = model->ops->name,
         .kernels = hone_cpu_tier_name(model->kernels.features),
     };
+}
+
+hone_kernel_calls hone_model_get_kernel_calls(const hone_model *model, int kernel) {
+    hone_op op = kernel >= 0 && kernel < HONE_OP_COUNT ? (hone_op)kernel : HONE_OP_COUNT;
+    if (op == HONE_OP_COUNT) return (hone_kernel_calls){0};
+    return (hone_kernel_calls){.name = hone_op_names[op],
+                               .forward = model->watch.calls[op][0],
+                               .backward = model->watch.calls[op][1],
+                               .inherited = model->plugin && !hone_plugin_has(model->plugin, op)};
 }
 
 hone_status hone_model_need_positions(hone_model *model, size_t positions, hone_error *err) {

@@ -3,7 +3,8 @@
 #define HONE_MODEL_MODEL_H
 
 #include "model/config.h"
-#include "ops/ops.h"
+#include "ops/plugin.h"
+#include "ops/watch.h"
 #include "text/chat.h"
 #include "text/tokenizer.h"
 
@@ -34,7 +35,9 @@ struct hone_model {
     hone_model_options options; /* threads and compute resolved; `ops` not NULL */
     hone_dtype compute;
     hone_kernels kernels;
-    const hone_op_set *ops;
+    const hone_op_set *ops; /* the watch's */
+    hone_watch watch;
+    hone_plugin *plugin; /* NULL: a set that is built in */
     hone_file_set *set;
     hone_tokenizer *tokenizer;
     hone_chat_template *chat; /* NULL when the model has none */

@@ -19,7 +19,7 @@ typedef struct block_tape {
     void *input;           /* [rows, hidden] compute type: the checkpoint */
     void *normed1, *q, *k, *v, *o; /* [rows, ...] compute type */
     void *normed2, *h;
-    hone_saved norm1, norm2, attention, swiglu, linear[HONE_LINEAR_COUNT];
+    hone_saved norm1, norm2, rope[2], attention, swiglu, linear[HONE_LINEAR_COUNT];
 } block_tape;
 
 struct hone_tape {
@@ -65,6 +65,7 @@ static hone_rms_norm_args norm_args(const hone_pass *pass, const float *x, const
 
 static hone_attention_args attention_args(const hone_pass *pass, const block_tape *tape) {
     const hone_config *c = &pass->model->config;
+    bool rotates = !pass->model->ops->separate_rope;
     return (hone_attention_args){.heads = (size_t)c->heads,
                                  .kv_heads = (size_t)c->kv_heads,
                                  .head_dim = (size_t)c->head_dim,
@@ -77,8 +78,8 @@ static hone_attention_args attention_args(const hone_pass *pass, const block_tap
                                  .v = tape->v,
                                  .o = tape->o,
                                  .positions = pass->batch->positions,
-                                 .cos = pass->model->rope_cos,
-                                 .sin = pass->model->rope_sin,
+                                 .cos = rotates ? pass->model->rope_cos : NULL,
+                                 .sin = rotates ? pass->model->rope_sin : NULL,
                                  .rope_dim = (size_t)c->head_dim};
 }
 
@@ -110,18 +111,34 @@ static void linear_to_residual(hone_ctx *ctx, const hone_pass *pass, const hone_
     hone_arena_release_scratch(&ctx->arena, mark);
 }
 
-static void rotate(hone_ctx *ctx, const hone_pass *pass, void *x, size_t heads) {
+static hone_rope_args rope_args(const hone_pass *pass, void *x, int heads) {
     const hone_config *c = &pass->model->config;
-    hone_rope_args args = {.rows = pass->batch->rows,
-                           .heads = heads,
-                           .head_dim = (size_t)c->head_dim,
-                           .rope_dim = (size_t)c->head_dim,
-                           .x = x,
-                           .y = x,
-                           .positions = pass->batch->positions,
-                           .cos = pass->model->rope_cos,
-                           .sin = pass->model->rope_sin};
-    pass->model->ops->rope_embeddings_forward(ctx, &args, NULL);
+    return (hone_rope_args){.rows = pass->batch->rows,
+                            .heads = (size_t)heads,
+                            .head_dim = (size_t)c->head_dim,
+                            .rope_dim = (size_t)c->head_dim,
+                            .x = x,
+                            .y = x,
+                            .positions = pass->batch->positions,
+                            .cos = pass->model->rope_cos,
+                            .sin = pass->model->rope_sin};
+}
+
+/* q and k in place. `saved`: two, or NULL. */
+static void rotate(hone_ctx *ctx, const hone_pass *pass, void *q, void *k, hone_saved *saved) {
+    const hone_config *c = &pass->model->config;
+    hone_rope_args of_q = rope_args(pass, q, c->heads), of_k = rope_args(pass, k, c->kv_heads);
+    pass->model->ops->rope_embeddings_forward(ctx, &of_q, saved ? &saved[0] : NULL);
+    pass->model->ops->rope_embeddings_forward(ctx, &of_k, saved ? &saved[1] : NULL);
+}
+
+/* Gradients of rotated q and k become those of q and k. */
+static void rotate_back(hone_ctx *ctx, const hone_pass *pass, void *dq, void *dk,
+                        const hone_saved *saved) {
+    const hone_config *c = &pass->model->config;
+    hone_rope_args of_q = rope_args(pass, dq, c->heads), of_k = rope_args(pass, dk, c->kv_heads);
+    pass->model->ops->rope_embeddings_backward(ctx, &of_q, &saved[0]);
+    pass->model->ops->rope_embeddings_backward(ctx, &of_k, &saved[1]);
 }
 
 /* q, k, v and attention over the cache: k and v go straight into their rows of it. */
@@ -135,8 +152,7 @@ static void cached_attention(hone_ctx *ctx, const hone_pass *pass, int layer, bl
     linear_forward(ctx, pass, &linear[HONE_LINEAR_Q], t->normed1, t->q, NULL);
     linear_forward(ctx, pass, &linear[HONE_LINEAR_K], t->normed1, t->k, NULL);
     linear_forward(ctx, pass, &linear[HONE_LINEAR_V], t->normed1, t->v, NULL);
-    rotate(ctx, pass, t->q, (size_t)pass->model->config.heads);
-    rotate(ctx, pass, t->k, (size_t)pass->model->config.kv_heads);
+    rotate(ctx, pass, t->q, t->k, NULL);
     hone_segment segment = {0, d.rows, 0, cache->filled + d.rows};
     hone_attention_args args = attention_args(pass, t);
     args.segments = &segment;
@@ -173,6 +189,7 @@ static void block_forward(hone_ctx *ctx, const hone_pass *pass, int layer, block
         void *qkv[3] = {t->q, t->k, t->v};
         for (int i = HONE_LINEAR_Q; i <= HONE_LINEAR_V; i++)
             linear_forward(ctx, pass, &linear[i], t->normed1, qkv[i], keep ? &t->linear[i] : NULL);
+        if (ops->separate_rope) rotate(ctx, pass, t->q, t->k, keep ? t->rope : NULL);
         hone_attention_args attention = attention_args(pass, t);
         ops->attention_with_rope_forward(ctx, &attention, keep ? &t->attention : NULL);
     }
@@ -395,6 +412,7 @@ static void attention_backward(hone_ctx *ctx, const hone_pass *pass, int layer, 
     attention.dk = hone_arena_scratch(&ctx->arena, d.rows * d.kv * d.element);
     attention.dv = hone_arena_scratch(&ctx->arena, d.rows * d.kv * d.element);
     ops->attention_with_rope_backward(ctx, &attention, &t->attention);
+    if (ops->separate_rope) rotate_back(ctx, pass, attention.dq, attention.dk, t->rope);
     void *normed = t->normed1;
     if (!ops->keeps_normed) {
         normed = hone_arena_scratch(&ctx->arena, d.rows * d.hidden * d.element);
@@ -451,6 +469,7 @@ static void blocks_backward(hone_ctx *ctx, const hone_pass *pass, hone_tape *tap
 void hone_pass_run(hone_ctx *ctx, const hone_pass *pass) {
     const hone_model *model = pass->model;
     hone_tape *tape = pass->tapes[ctx->team.rank];
+    ctx->ops = model->ops;
     dims d = dims_of(ctx, pass);
     size_t count = d.rows * d.hidden;
     hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);

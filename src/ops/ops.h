@@ -41,6 +41,27 @@ static inline bool hone_ctx_planning(const hone_ctx *ctx) {
 /* hone_matmul_args of include/hone_kernels.h, split over the team; ends with a barrier. */
 void hone_matmul(hone_ctx *ctx, const hone_matmul_args *args);
 
+/* ---- the six ----------------------------------------------------------------------------------- */
+
+/* X(name, type of the arguments), in the order of hone_op. */
+#define HONE_OPS(X)                                                                                \
+    X(rms_norm, hone_rms_norm_args)                                                                \
+    X(rope_embeddings, hone_rope_args)                                                             \
+    X(swiglu_activation, hone_swiglu_args)                                                         \
+    X(cross_entropy_loss, hone_cross_entropy_args)                                                 \
+    X(lora_linear, hone_lora_linear_args)                                                          \
+    X(attention_with_rope, hone_attention_args)
+
+typedef enum hone_op {
+#define HONE_OP_ENUM(name, type) HONE_OP_##name,
+    HONE_OPS(HONE_OP_ENUM)
+#undef HONE_OP_ENUM
+        HONE_OP_COUNT
+} hone_op;
+
+/* "rms_norm", ...: as reports and options name them. */
+extern const char *const hone_op_names[HONE_OP_COUNT];
+
 /* ---- a set -------------------------------------------------------------------------------------- */
 
 struct hone_op_set {
@@ -55,28 +76,11 @@ struct hone_op_set {
     /* q and k go through rope_embeddings and attention gets cos NULL; else attention rotates */
     bool separate_rope;
 
-    void (*rms_norm_forward)(hone_ctx *ctx, const hone_rms_norm_args *args, hone_saved *saved);
-    void (*rms_norm_backward)(hone_ctx *ctx, const hone_rms_norm_args *args,
-                              const hone_saved *saved);
-    void (*rope_embeddings_forward)(hone_ctx *ctx, const hone_rope_args *args, hone_saved *saved);
-    void (*rope_embeddings_backward)(hone_ctx *ctx, const hone_rope_args *args,
-                                     const hone_saved *saved);
-    void (*swiglu_activation_forward)(hone_ctx *ctx, const hone_swiglu_args *args,
-                                      hone_saved *saved);
-    void (*swiglu_activation_backward)(hone_ctx *ctx, const hone_swiglu_args *args,
-                                       const hone_saved *saved);
-    void (*cross_entropy_loss_forward)(hone_ctx *ctx, const hone_cross_entropy_args *args,
-                                       hone_saved *saved);
-    void (*cross_entropy_loss_backward)(hone_ctx *ctx, const hone_cross_entropy_args *args,
-                                        const hone_saved *saved);
-    void (*lora_linear_forward)(hone_ctx *ctx, const hone_lora_linear_args *args,
-                                hone_saved *saved);
-    void (*lora_linear_backward)(hone_ctx *ctx, const hone_lora_linear_args *args,
-                                 const hone_saved *saved);
-    void (*attention_with_rope_forward)(hone_ctx *ctx, const hone_attention_args *args,
-                                        hone_saved *saved);
-    void (*attention_with_rope_backward)(hone_ctx *ctx, const hone_attention_args *args,
-                                         const hone_saved *saved);
+#define HONE_OP_MEMBERS(name, type)                                                                \
+    void (*name##_forward)(hone_ctx * ctx, const type *args, hone_saved *saved);                   \
+    void (*name##_backward)(hone_ctx * ctx, const type *args, const hone_saved *saved);
+    HONE_OPS(HONE_OP_MEMBERS)
+#undef HONE_OP_MEMBERS
 
     /* Composites; where NULL the model composes the plain ops. */
     void (*linear_cross_entropy)(hone_ctx *ctx, const hone_linear_cross_entropy_args *args);

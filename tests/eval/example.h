@@ -11,7 +11,7 @@
 static void add_kernels(hone_eval_report *r, double forward, double backward) {
     r->micro_wanted = true;
     r->trials = 7;
-    for (int kernel = 0; kernel < HONE_KERNEL_COUNT; kernel++) {
+    for (int kernel = 0; kernel < HONE_OP_COUNT; kernel++) {
         for (int pass = 0; pass < 2; pass++) {
             hone_micro_row *row;
             assert_int_equal(hone_report_add_micro(r, &row, NULL), HONE_OK);

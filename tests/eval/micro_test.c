@@ -27,7 +27,7 @@ static bool on_progress(void *user, const char *what, double fraction) {
 
 static void on_kernel(void *user, int kernel) {
     tally *t = user;
-    assert_true(kernel >= 0 && kernel < HONE_KERNEL_COUNT);
+    assert_true(kernel >= 0 && kernel < HONE_OP_COUNT);
     t->kernels_done++;
 }
 
@@ -66,7 +66,7 @@ static void assert_rows(const char *kernel, bool forward_right, bool backward_ri
     assert_true(report->micro_count > 0);
     for (size_t i = 0; i < report->micro_count; i++) {
         const hone_micro_row *r = &report->micro[i];
-        assert_string_equal(hone_kernel_names[r->kernel], kernel);
+        assert_string_equal(hone_op_names[r->kernel], kernel);
         assert_true(r->tested);
         if (r->correct != (r->backward ? backward_right : forward_right))
             fail_msg("%s %s %s %s: %s", kernel, r->backward ? "backward" : "forward", r->dtype,

@@ -62,7 +62,7 @@ static void fill(void) {
 static void print_all(void) {
     hone_lines_start(&out, report);
     hone_lines_micro_start(&out);
-    for (int k = 0; k < HONE_KERNEL_COUNT; k++) {
+    for (int k = 0; k < HONE_OP_COUNT; k++) {
         hone_lines_kernel(&out, report, k, HONE_PASS_FORWARD);
         hone_lines_kernel(&out, report, k, HONE_PASS_BACKWARD);
     }

@@ -168,7 +168,10 @@ typedef struct step {
 
 static inline void step_body(hone_team team, void *argument) {
     step *s = argument;
-    hone_ctx ctx = {team, &s->setting->kernels, s->setting->compute, s->arena};
+    hone_ctx ctx = {.team = team,
+                    .kernels = &s->setting->kernels,
+                    .compute = s->setting->compute,
+                    .arena = s->arena};
     s->fn(&ctx, s->argument);
     assert_int_equal(ctx.arena.scratch, 0);
     if (team.rank == 0) s->peak = ctx.arena.peak;
@@ -177,7 +180,10 @@ static inline void step_body(hone_team team, void *argument) {
 /* Returns the peak. */
 static inline size_t run_step(const test_setting *setting, int threads, step_fn *fn,
                               void *argument) {
-    hone_ctx plan = {{.size = threads}, &setting->kernels, setting->compute, hone_arena_plan()};
+    hone_ctx plan = {.team = {.size = threads},
+                     .kernels = &setting->kernels,
+                     .compute = setting->compute,
+                     .arena = hone_arena_plan()};
     fn(&plan, argument);
     step s = {.setting = setting, .fn = fn, .argument = argument};
     assert_int_equal(hone_arena_open(&s.arena, plan.arena.peak, false, NULL), HONE_OK);
