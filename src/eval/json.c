@@ -56,10 +56,10 @@ static json_t *machine_json(const hone_machine_info *m) {
 }
 
 static json_t *options_json(const hone_eval_report *r) {
-    return json_pack("{s:s, s:b, s:b, s:i, s:i, s:i, s:i, s:I, s:o}", "candidate", r->candidate,
-                     "micro", r->micro_wanted, "macro", r->macro_wanted, "trials", r->trials,
-                     "steps", r->steps, "batch_size", r->batch_size, "seq_len", r->seq_len, "seed",
-                     (json_int_t)r->seed, "data", text(r->data));
+    return json_pack("{s:s, s:b, s:b, s:i, s:i, s:i, s:i, s:I, s:o}", "candidate",
+                     r->candidate.name, "micro", r->micro_wanted, "macro", r->macro_wanted,
+                     "trials", r->trials, "steps", r->steps, "batch_size", r->batch_size, "seq_len",
+                     r->seq_len, "seed", (json_int_t)r->seed, "data", text(r->data));
 }
 
 static json_t *micro_json(const hone_micro_row *row) {
@@ -71,14 +71,17 @@ static json_t *micro_json(const hone_micro_row *row) {
         "s:i, s:o}",
         "kernel", hone_op_names[row->kernel], "pass", row->backward ? "backward" : "forward",
         "correct", correct, "dtype", row->dtype, "weights", text(row->weights), "shape", row->shape,
-        "speedup", number(row->speedup), "speedup_interval", interval(row->speedup_interval),
-        "memory_ratio", number(row->memory_ratio), "ms", number(row->seconds * 1e3), "naive_ms",
-        number(row->naive_seconds * 1e3), "bytes", bytes_or_null(row->bytes), "naive_bytes",
-        bytes_or_null(row->naive_bytes), "gflops", number(row->flops / row->seconds / 1e9),
-        "naive_gflops", number(row->flops / row->naive_seconds / 1e9), "gb_per_sec",
-        number(row->traffic / row->seconds / 1e9), "naive_gb_per_sec",
-        number(row->traffic / row->naive_seconds / 1e9), "trials", row->trials, "calls", row->calls,
-        "reason", text(row->reason));
+        "speedup", number(row->over_naive.ratio), "speedup_interval",
+        interval(row->over_naive.interval), "memory_ratio", number(row->memory_ratio), "ms",
+        number(row->seconds[HONE_SIDE_CANDIDATE] * 1e3), "naive_ms",
+        number(row->seconds[HONE_SIDE_NAIVE] * 1e3), "bytes",
+        bytes_or_null(row->bytes[HONE_SIDE_CANDIDATE]), "naive_bytes",
+        bytes_or_null(row->bytes[HONE_SIDE_NAIVE]), "gflops",
+        number(row->flops / row->seconds[HONE_SIDE_CANDIDATE] / 1e9), "naive_gflops",
+        number(row->flops / row->seconds[HONE_SIDE_NAIVE] / 1e9), "gb_per_sec",
+        number(row->traffic / row->seconds[HONE_SIDE_CANDIDATE] / 1e9), "naive_gb_per_sec",
+        number(row->traffic / row->seconds[HONE_SIDE_NAIVE] / 1e9), "trials", row->over_naive.pairs,
+        "calls", row->calls, "reason", text(row->reason));
 }
 
 static json_t *macro_json(const hone_macro_row *row) {
@@ -90,17 +93,19 @@ static json_t *macro_json(const hone_macro_row *row) {
                   "converted", row->converted, "status", statuses[row->status], "reason",
                   text(reason), "steps", row->steps);
     json_t *figures =
-        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "speedup", number(row->speedup),
-                  "speedup_interval", interval(row->speedup_interval), "shipped_speedup",
-                  number(row->shipped_speedup), "memory_ratio", number(row->memory_ratio),
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "speedup", number(row->over_naive.ratio),
+                  "speedup_interval", interval(row->over_naive.interval), "shipped_speedup",
+                  number(row->over_shipped.ratio), "memory_ratio", number(row->memory_ratio),
                   "loss_diff", number(row->loss_diff), "loss_diff_max", number(row->loss_diff_max));
+    const hone_training *mine = &row->side[HONE_SIDE_CANDIDATE],
+                        *naive = &row->side[HONE_SIDE_NAIVE];
     json_t *curves = json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "losses", numbers(row->losses, row->steps),
-        "naive_losses", numbers(row->naive_losses, row->steps), "seconds",
-        numbers(row->seconds, row->steps), "naive_seconds", numbers(row->naive_seconds, row->steps),
-        "tokens_per_sec", number(row->tokens_per_sec), "naive_tokens_per_sec",
-        number(row->naive_tokens_per_sec), "peak_rss_mib", mebibytes(row->peak_rss),
-        "naive_peak_rss_mib", mebibytes(row->naive_peak_rss));
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "losses", numbers(mine->losses, row->steps),
+        "naive_losses", numbers(naive->losses, row->steps), "seconds",
+        numbers(mine->seconds, row->steps), "naive_seconds", numbers(naive->seconds, row->steps),
+        "tokens_per_sec", number(mine->tokens_per_sec), "naive_tokens_per_sec",
+        number(naive->tokens_per_sec), "peak_rss_mib", mebibytes(mine->peak_rss),
+        "naive_peak_rss_mib", mebibytes(naive->peak_rss));
     if (!object || !figures || !curves || json_object_update(object, figures) != 0 ||
         json_object_update(object, curves) != 0) {
         json_decref(object);

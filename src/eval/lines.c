@@ -45,7 +45,7 @@ void hone_lines_line(hone_lines *text, const char *format, ...) {
 
 void hone_lines_start(hone_lines *text, const hone_eval_report *report) {
     hone_lines_line(text, "🚀 Evaluating fine-tuning kernels: %s · %s · %d thread%s",
-                    report->candidate, report->machine.tier, report->machine.threads,
+                    report->candidate.name, report->machine.tier, report->machine.threads,
                     report->machine.threads == 1 ? "" : "s");
 }
 
@@ -139,11 +139,13 @@ void hone_lines_macro_row(hone_lines *text, const hone_macro_row *row) {
         break;
     case HONE_MACRO_TESTED:
         hone_lines_line(text, "  📊 Results: %.2fx speedup, %.2fx memory, %.4f loss diff",
-                        row->speedup, row->memory_ratio, row->loss_diff);
-        hone_lines_line(
-            text, "     %.0f vs %.0f tokens/s, peak %.0f vs %.0f MiB, largest loss diff %.4f",
-            row->tokens_per_sec, row->naive_tokens_per_sec, (double)row->peak_rss / 1048576,
-            (double)row->naive_peak_rss / 1048576, row->loss_diff_max);
+                        row->over_naive.ratio, row->memory_ratio, row->loss_diff);
+        hone_lines_line(text,
+                        "     %.0f vs %.0f tokens/s, peak %.0f vs %.0f MiB, largest loss diff %.4f",
+                        row->side[HONE_SIDE_CANDIDATE].tokens_per_sec,
+                        row->side[HONE_SIDE_NAIVE].tokens_per_sec,
+                        (double)row->side[HONE_SIDE_CANDIDATE].peak_rss / 1048576,
+                        (double)row->side[HONE_SIDE_NAIVE].peak_rss / 1048576, row->loss_diff_max);
         break;
     }
 }
@@ -154,7 +156,7 @@ static void text_result(hone_lines *text, const hone_macro_row *row) {
              row->converted ? " (bfloat16 made from it)" : "");
     if (row->status == HONE_MACRO_TESTED)
         hone_lines_line(text, "  ✅ %s: %.2fx speedup, %.2fx memory, %.4f loss diff", name,
-                        row->speedup, row->memory_ratio, row->loss_diff);
+                        row->over_naive.ratio, row->memory_ratio, row->loss_diff);
     else
         hone_lines_line(text, "  %s %s: %s", row->status == HONE_MACRO_FAILED ? "❌" : "⬜", name,
                         row->reason);

@@ -112,8 +112,10 @@ static hone_status do_step(macro_run *run, int side, int step, hone_error *err) 
     hone_status status = read_step(run, side, event, step, &loss, err);
     json_decref(event);
     if (status != HONE_OK) return status;
-    (side == NAIVE ? row->naive_losses : row->losses)[step - 1] = loss;
-    (side == NAIVE ? row->naive_seconds : row->seconds)[step - 1] = seconds;
+    hone_training *training = &row->side[side];
+    training->losses[step - 1] = loss;
+    training->seconds[step - 1] = seconds;
+    training->steps = step;
     if (run->options->on_step)
         run->options->on_step(run->options->user, side == NAIVE, step, loss, seconds);
     return HONE_OK;
@@ -126,8 +128,7 @@ static void take_memory(macro_run *run) {
         peak[side] = run->workers[side].peak_rss;
         if (run->told_rss[side] > peak[side]) peak[side] = run->told_rss[side];
     }
-    run->row->peak_rss = peak[CANDIDATE];
-    run->row->naive_peak_rss = peak[NAIVE];
+    for (int side = 0; side < SIDES; side++) run->row->side[side].peak_rss = peak[side];
 }
 
 static hone_status run_sides(macro_run *run, hone_error *err) {
@@ -156,12 +157,14 @@ hone_status hone_macro_run(const hone_macro_options *options, hone_macro_row *ro
                            hone_error *err) {
     macro_run run = {.options = options, .row = row, .samples = -1};
     hone_error failure = {0};
-    HONE_TRY(hone_macro_row_reserve(row, options->steps, err));
+    for (int side = 0; side < SIDES; side++)
+        HONE_TRY(hone_training_reserve(&row->side[side], options->steps, err));
     hone_status status = run_sides(&run, &failure);
     take_memory(&run);
     for (int side = 0; side < SIDES; side++) hone_worker_stop(&run.workers[side]);
     if (status == HONE_OK) {
         row->status = HONE_MACRO_TESTED;
+        row->skipped = row->steps > 4 ? 2 : 0;
         hone_macro_row_finish(row, (size_t)options->batch_size * (size_t)options->seq_len,
                               options->seed);
         return HONE_OK;

@@ -305,21 +305,19 @@ static hone_status verify(group *g, hone_micro_row *rows, hone_error *err) {
 }
 
 static void fill_row(const group *g, int pass, int trials, hone_micro_row *row) {
-    double naive[MAX_TRIALS], candidate[MAX_TRIALS];
     size_t n = (size_t)trials;
     if (row->correct) row->reason[0] = 0;
     hone_case_work(g->kind, &g->shape, (hone_case_pass)pass, &row->flops, &row->traffic);
-    row->speedup_interval = hone_stats_ratio_interval(
-        g->samples[NAIVE][pass], g->samples[CANDIDATE][pass], n, g->options->seed);
-    memcpy(naive, g->samples[NAIVE][pass], n * sizeof naive[0]);
-    memcpy(candidate, g->samples[CANDIDATE][pass], n * sizeof candidate[0]);
-    row->naive_seconds = hone_stats_median(naive, n);
-    row->seconds = hone_stats_median(candidate, n);
-    row->speedup = row->naive_seconds / row->seconds;
-    row->bytes = g->memory[CANDIDATE].peak[pass];
-    row->naive_bytes = g->memory[NAIVE].peak[pass];
-    if (row->naive_bytes > 0) row->memory_ratio = (double)row->bytes / (double)row->naive_bytes;
-    row->trials = trials;
+    for (int side = 0; side < SIDES; side++) {
+        double samples[MAX_TRIALS];
+        memcpy(samples, g->samples[side][pass], n * sizeof samples[0]);
+        row->seconds[side] = hone_stats_median(samples, n);
+        row->bytes[side] = g->memory[side].peak[pass];
+    }
+    row->over_naive = hone_compare_seconds(g->samples[NAIVE][pass], g->samples[CANDIDATE][pass], n,
+                                           g->options->seed);
+    if (row->bytes[NAIVE] > 0)
+        row->memory_ratio = (double)row->bytes[CANDIDATE] / (double)row->bytes[NAIVE];
     row->calls = g->rounds * (int)g->set_count;
     row->tested = true;
 }

@@ -36,15 +36,15 @@ hone_kernel_summary hone_summarize_kernel(const hone_eval_report *report, int ke
         if (!row->tested && !s.missing) s.missing = row;
         if (!row->tested) continue;
         s.tested++;
-        if (!(row->speedup > 0)) continue;
+        if (!(row->over_naive.ratio > 0)) continue;
         timed++;
-        log_speedup += log(row->speedup);
+        log_speedup += log(row->over_naive.ratio);
         if (row->memory_ratio > 0) {
             weighed++;
             log_memory += log(row->memory_ratio);
         }
-        s.seconds += row->seconds;
-        s.naive_seconds += row->naive_seconds;
+        s.seconds += row->seconds[HONE_SIDE_CANDIDATE];
+        s.naive_seconds += row->seconds[HONE_SIDE_NAIVE];
     }
     s.speedup = timed ? exp(log_speedup / (double)timed) : NAN;
     s.memory_ratio = weighed ? exp(log_memory / (double)weighed) : NAN;
@@ -65,9 +65,9 @@ static model_average average_model(const hone_eval_report *report, size_t index)
         if (row->status == HONE_MACRO_FAILED) out.failed++;
         if (row->status != HONE_MACRO_TESTED) continue;
         out.tested++;
-        out.score +=
-            hone_score_macro(row->speedup, row->shipped_speedup, row->loss_diff, row->memory_ratio);
-        out.log_speedup += log(row->speedup);
+        out.score += hone_score_macro(row->over_naive.ratio, row->over_shipped.ratio,
+                                      row->loss_diff, row->memory_ratio);
+        out.log_speedup += log(row->over_naive.ratio);
         out.memory_ratio += row->memory_ratio;
         out.loss_diff += row->loss_diff;
     }
@@ -102,8 +102,8 @@ hone_macro_summary hone_summarize_macro(const hone_eval_report *report) {
     for (size_t i = 0; i < report->macro_count; i++) {
         const hone_macro_row *row = &report->macro[i];
         if (row->status != HONE_MACRO_TESTED) continue;
-        s.speedup_low = fmin(s.speedup_low, row->speedup);
-        s.speedup_high = fmax(s.speedup_high, row->speedup);
+        s.speedup_low = fmin(s.speedup_low, row->over_naive.ratio);
+        s.speedup_high = fmax(s.speedup_high, row->over_naive.ratio);
         s.loss_diff_max = fmax(s.loss_diff_max, row->loss_diff_max);
     }
     double models = (double)s.models;

@@ -17,6 +17,11 @@ double hone_stats_geometric_mean(const double *values, size_t count);
 /* Quantile p in [0, 1] of ascending values, linear between ranks: numpy's default. NaN for none. */
 double hone_stats_quantile(const double *sorted, size_t count, double p);
 
+/* Two-sided p of Wilcoxon's signed-rank test (1945) that pairs a[i], b[i] differ by nothing but chance: exact up to 50
+ * pairs without ties, else by the normal approximation with its corrections for ties and continuity. Pairs that are
+ * equal are left out; 1 when none is left. */
+double hone_stats_wilcoxon(const double *a, const double *b, size_t count);
+
 typedef struct hone_interval {
     double low, high;
 } hone_interval;
