@@ -12,8 +12,8 @@
 
 static struct {
     char *model, *data, *fine_tune_type, *adapter_path, *keys, *resume, *packing, *compute, *ops,
-        *weights, *seed, *mem_limit;
-    int train, test, mask_prompt, grad_checkpoint, json, lockstep, no_save, plan;
+        *weights, *seed, *mem_limit, *kernels, *sabotage;
+    int unsafe, train, test, mask_prompt, grad_checkpoint, json, lockstep, no_save, plan;
     int num_layers, batch_size, iters, val_batches, max_seq_length, grad_accumulation_steps;
     int steps_per_report, steps_per_eval, save_every, rank, threads;
     double learning_rate, weight_decay, scale;
@@ -84,10 +84,18 @@ static struct poptOption options[] = {
     {"threads", 0, POPT_ARG_INT, &given.threads, 0, "default: all processors", "N"},
     {"ops", 0, POPT_ARG_STRING, &given.ops, 0, "set of operations: fused (default) or naive",
      "NAME"},
+    {"kernels", 0, POPT_ARG_STRING, &given.kernels, 0,
+     "use these kernels, which `hone eval FILE.c --output\nFILE.so` has accepted on this machine",
+     "FILE.so"},
+    {"unsafe", 0, POPT_ARG_NONE, &given.unsafe, 0,
+     "with --kernels: load them whoever wrote them; they can\ndo what you can", NULL},
+    {"sabotage", 0, POPT_ARG_STRING | POPT_ARGFLAG_DOC_HIDDEN, &given.sabotage, 0,
+     "halve what this kernel computes: a control", "KERNEL"},
     {"json", 0, POPT_ARG_NONE, &given.json, 0, "a JSON object a line, for programs", NULL},
     {"lockstep", 0, POPT_ARG_NONE, &given.lockstep, 0,
-     "wait for a line on standard input before each step:\nfor programs that run several trainings "
-     "in turns",
+     "wait for a line on standard input before each step\nand end when it ends: for programs that "
+     "run "
+     "several\ntrainings in turns",
      NULL},
     POPT_TABLEEND,
 };
@@ -152,6 +160,8 @@ static int read_options(hone_train_options *train, hone_model_options *model, co
                                                                               "concat"};
     static const char *const sets[] = {"fused", "naive"};
     *train = hone_train_defaults();
+    if (given.kernels && given.ops)
+        return hone_cli_usage(verb.name, "--kernels are a set of operations: leave out --ops");
     int code = HONE_CLI_GO, kind = choose("fine-tune-type", given.fine_tune_type, kinds, 2);
     int packing = choose("packing", given.packing, packings, 3),
         set = choose("ops", given.ops, sets, 2);
@@ -178,7 +188,9 @@ static int read_options(hone_train_options *train, hone_model_options *model, co
     if (given.iters < 1)
         return hone_cli_usage(verb.name, "--iters %d: expected 1 or more", given.iters);
     model->threads = given.threads;
-    model->ops = sets[set];
+    model->ops = given.kernels ? NULL : sets[set];
+    model->kernels = given.kernels;
+    model->sabotage = given.sabotage;
     model->weights = given.weights;
     train->data = given.data;
     train->adapter_path = given.no_save        ? NULL
@@ -243,12 +255,26 @@ static json_t *path_json(const char *path) {
 
 static json_t *real(double value) { return isfinite(value) ? json_real(value) : json_null(); }
 
+/* Bytes by purpose. */
+static json_t *plan_json(const hone_train_plan *p) {
+    return json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:I, s:I}",
+        "program", (json_int_t)p->program, "data", (json_int_t)p->data, "weights",
+        (json_int_t)p->weights, "tables", (json_int_t)p->tables, "trained", (json_int_t)p->trained,
+        "gradients", (json_int_t)p->gradients, "moments", (json_int_t)p->moments, "saving",
+        (json_int_t)p->saving, "activations", (json_int_t)p->activations, "scratch",
+        (json_int_t)p->scratch, "total", (json_int_t)p->total, "loss", (json_int_t)p->loss,
+        "blocks", p->blocks, "blocks_recomputed", p->recomputed, "total_kept",
+        (json_int_t)p->total_kept, "total_recomputed", (json_int_t)p->total_recomputed);
+}
+
 /* The start of a training, with what was planned for it. */
 static json_t *with_plan(json_t *start, const hone_train_plan *plan) {
     if (!start || !plan) return start;
-    json_object_update_new(start, json_pack("{s:o, s:i, s:i}", "planned_mib",
+    json_object_update_new(start, json_pack("{s:o, s:i, s:i, s:o}", "planned_mib",
                                             real((double)plan->total / mib), "blocks", plan->blocks,
-                                            "blocks_recomputed", plan->recomputed));
+                                            "blocks_recomputed", plan->recomputed, "plan",
+                                            plan_json(plan)));
     return start;
 }
 
@@ -449,28 +475,42 @@ static void print_plan(const hone_train_options *train, const hone_train_plan *p
            (double)p->total_kept / mib, (double)p->total_recomputed / mib);
 }
 
-static json_t *plan_json(const hone_train_plan *p) {
-    return json_pack(
-        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:I, s:I}",
-        "event", "plan", "program", (json_int_t)p->program, "data", (json_int_t)p->data, "weights",
-        (json_int_t)p->weights, "tables", (json_int_t)p->tables, "trained", (json_int_t)p->trained,
-        "gradients", (json_int_t)p->gradients, "moments", (json_int_t)p->moments, "saving",
-        (json_int_t)p->saving, "activations", (json_int_t)p->activations, "scratch",
-        (json_int_t)p->scratch, "total", (json_int_t)p->total, "loss", (json_int_t)p->loss,
-        "blocks", p->blocks, "blocks_recomputed", p->recomputed, "total_kept",
-        (json_int_t)p->total_kept, "total_recomputed", (json_int_t)p->total_recomputed);
-}
-
 static int plan_only(hone_model *model, const hone_train_options *train) {
     hone_train_plan plan;
     hone_error err;
     if (hone_train_plan_memory(model, train, &plan, &err) != HONE_OK)
         return hone_cli_fail(verb.name, &err);
-    if (given.json)
-        print_json(&(report){.train = train}, plan_json(&plan));
-    else
+    if (!given.json) {
         print_plan(train, &plan);
+        return HONE_EXIT_OK;
+    }
+    json_t *event = json_pack("{s:s}", "event", "plan");
+    if (event) json_object_update_new(event, plan_json(&plan));
+    print_json(&(report){.train = train}, event);
     return HONE_EXIT_OK;
+}
+
+/* {"rms_norm": [forward, backward], ...} */
+static json_t *calls_json(const hone_model *model) {
+    json_t *object = json_object();
+    for (int k = 0; object; k++) {
+        hone_kernel_calls calls = hone_model_get_kernel_calls(model, k);
+        if (!calls.name) break;
+        json_object_set_new(
+            object, calls.name,
+            json_pack("[I, I]", (json_int_t)calls.forward, (json_int_t)calls.backward));
+    }
+    return object;
+}
+
+static json_t *done_json(const report *r, const hone_model *model,
+                         const hone_train_result *result) {
+    return json_pack("{s:s, s:i, s:I, s:I, s:o, s:o, s:o, s:o}", "event", "done", "iters",
+                     result->iters, "skipped", (json_int_t)r->skipped, "truncated",
+                     (json_int_t)r->truncated, "tokens_per_sec_median",
+                     real(result->tokens_per_sec_median), "peak_rss_mib",
+                     real((double)result->peak_rss / mib), "final_loss", real(result->final_loss),
+                     "kernel_calls", calls_json(model));
 }
 
 static int train_model(hone_model *model, const hone_train_options *train) {
@@ -485,15 +525,29 @@ static int train_model(hone_model *model, const hone_train_options *train) {
     if (status == HONE_OK) status = hone_train(model, train, &callbacks, &result, &err);
     hone_cli_progress_clear(&r.progress);
     if (status == HONE_ERR_INTERRUPTED && r.write_failed) return output_failed(train, &result);
-    if (status != HONE_OK) return hone_cli_fail(verb.name, &err);
-    if (given.json)
-        print_json(&r, json_pack("{s:s, s:i, s:I, s:I, s:o, s:o, s:o}", "event", "done", "iters",
-                                 result.iters, "skipped", (json_int_t)r.skipped, "truncated",
-                                 (json_int_t)r.truncated, "tokens_per_sec_median",
-                                 real(result.tokens_per_sec_median), "peak_rss_mib",
-                                 real((double)result.peak_rss / mib), "final_loss",
-                                 real(result.final_loss)));
+    bool led_to_end = status == HONE_ERR_INTERRUPTED && r.input_ended && !hone_cli_interrupted();
+    if (status != HONE_OK && !led_to_end) return hone_cli_fail(verb.name, &err);
+    if (given.json) print_json(&r, done_json(&r, model, &result));
     return HONE_EXIT_OK;
+}
+
+/* Kernels are code: those that nobody has looked at run with all that the user may do. */
+static int check_kernels(void) {
+    hone_error err;
+    bool accepted = false;
+    if (given.unsafe && !given.kernels)
+        return hone_cli_usage(verb.name, "--unsafe goes with --kernels");
+    if (!given.kernels || given.unsafe) return HONE_CLI_GO;
+    if (hone_kernels_accepted(given.kernels, &accepted, &err) != HONE_OK)
+        return hone_cli_fail(verb.name, &err);
+    if (accepted) return HONE_CLI_GO;
+    err = (hone_error){.status = HONE_ERR_UNSUPPORTED};
+    snprintf(
+        err.message, sizeof err.message,
+        "%s: these kernels were not accepted on this machine; `hone eval KERNELS.c --output %s` "
+        "measures and accepts them, --unsafe trusts them",
+        given.kernels, given.kernels);
+    return hone_cli_fail(verb.name, &err);
 }
 
 static int run(void) {
@@ -503,6 +557,7 @@ static int run(void) {
     size_t key_count = 0;
     const char **keys = given.keys ? hone_cli_split(given.keys, &key_count) : NULL;
     int code = read_options(&train, &model_options, keys, key_count);
+    if (code == HONE_CLI_GO) code = check_kernels();
     char *path = code == HONE_CLI_GO ? hone_cli_resolve_model(given.model, &err) : NULL;
     hone_model *model = NULL;
     if (code == HONE_CLI_GO) {

@@ -73,7 +73,7 @@ typedef struct hone_model_options {
     hone_compute compute;
     const char *ops; /* the set of operations: "fused" (NULL: the same) or "naive" */
     /* A shared object with kernels (hone_kernels.h) to be used instead; NULL: none. Its code runs in this process:
-     * see hone_kernels_check. */
+     * see hone_kernels_accepted. */
     const char *kernels;
     const char *sabotage; /* a kernel's name: its output is halved, as a control; NULL: none */
     const char
@@ -384,6 +384,9 @@ hone_eval_score hone_eval_report_score(const hone_eval_report *report);
 /* The report as JSON (docs/evaluation.md gives the schema), written atomically. */
 hone_status hone_eval_report_write_json(const hone_eval_report *report, const char *path,
                                         hone_error *err);
+
+/* Whether hone_eval has accepted this shared object of kernels on this machine: it is known by its contents. */
+hone_status hone_kernels_accepted(const char *path, bool *accepted, hone_error *err);
 
 /* ---- tuning (libhone_lab) ----------------------------------------------------------------------- */
 
