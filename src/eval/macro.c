@@ -1,178 +1,488 @@
-/* eval/macro: see macro.h. */
+/* eval/macro: see macro.h. A row is: all sides in turns until the figures are good enough; the losses of what they
+ * wrote; each kernel made wrong once; all sides again with another seed, for the spread between curves. */
 #include "eval/macro.h"
 
 #include "base/clock.h"
-#include "eval/worker.h"
+#include "base/file.h"
+#include "base/size.h"
+#include "eval/hidden.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { CANDIDATE, NAIVE, SIDES };
+enum {
+    MOST_PEERS = 4,
+    MOST = HONE_SIDES + MOST_PEERS,
+    LEAST_PAIRS = 8,
+    LEAST_PAIRS_LATE = 3, /* when the row's time is over */
+    MOST_WARM_UP = 6,
+    HIDDEN_ROWS = 24,
+    ESTIMATE_AFTER = 3 /* rounds until it is known how long a round takes */
+};
+#define CLOSE_ENOUGH 0.02 /* half of an interval, of the ratio */
+#define WARM 1.25         /* a step that took so much longer than the median was still warming up */
+#define LEAST_CHANGE 1e-4 /* of the loss, that a wrong kernel has to bring about */
+#define AFTERWARDS 0.2    /* of a row's time: for hidden rows and sabotage */
 
-typedef struct macro_run {
+typedef struct row_run {
     const hone_macro_options *options;
+    hone_eval_report *report;
     hone_macro_row *row;
-    hone_worker workers[SIDES];
-    size_t told_rss[SIDES]; /* what the workers say of their own peak */
-    int64_t samples;
-} macro_run;
+    double begin, deadline;
+    char what[96];
+} row_run;
 
-static hone_patience patience_of(const hone_macro_options *o, double seconds) {
-    return (hone_patience){.seconds = seconds, .keep_waiting = o->keep_waiting, .user = o->user};
+/* All sides with one seed, in turns. */
+typedef struct paired_run {
+    row_run *r;
+    size_t count; /* of those below; peers come last */
+    hone_training *training[MOST];
+    hone_led_training led[MOST];
+    hone_sandbox_options box[MOST];
+    char *adapter[MOST]; /* folders; NULL: nothing is written */
+    int rounds;
+    double round_seconds[HONE_EVAL_MAX_PAIRS];
+} paired_run;
+
+static bool keep_waiting(void *user) {
+    const row_run *r = user;
+    const hone_macro_options *o = r->options;
+    double part = (hone_clock_seconds() - r->begin) / fmax(o->seconds, 1);
+    return !o->keep_going || o->keep_going(o->user, r->what, fmin(part, 1));
 }
 
-static hone_status start_side(macro_run *run, int side, hone_error *err) {
-    const hone_macro_options *o = run->options;
-    char batch[16], seq[16], steps[16], seed[24];
-    snprintf(batch, sizeof batch, "%d", o->batch_size);
-    snprintf(seq, sizeof seq, "%d", o->seq_len);
-    snprintf(steps, sizeof steps, "%d", o->steps);
-    snprintf(seed, sizeof seed, "%" PRIu64, o->seed);
-    const char *set = side == NAIVE ? "naive" : o->candidate;
-    const char *argv[] = {o->worker,   "train",
-                          "--json",    "--lockstep",
-                          "--no-save", "--ops",
-                          set,         "--model",
-                          o->model,    "--data",
-                          o->data,     "--packing",
-                          "concat",    "--batch-size",
-                          batch,       "--max-seq-length",
-                          seq,         "--iters",
-                          steps,       "--num-layers",
-                          "-1",        "--rank",
-                          "8",         "--learning-rate",
-                          "1e-4",      "--val-batches",
-                          "0",         "--save-every",
-                          "0",         "--seed",
-                          seed,        o->weights ? "--weights" : NULL,
-                          o->weights,  NULL};
-    return hone_worker_start(&run->workers[side], set, (char *const *)argv, err);
+/* ---- starting ---- */
+
+static hone_status make_folder(const hone_macro_options *o, const char *name, char **out,
+                               hone_error *err) {
+    *out = hone_path_join(o->folder, name);
+    if (!*out) return hone_fail_memory(err, "a path", 1);
+    return hone_file_make_directories(*out, err);
 }
 
-/* The next event of this name; events of other names (saved, validation, ...) are passed over. */
-static hone_status wait_event(macro_run *run, int side, const char *name, double seconds,
-                              json_t **event, hone_error *err) {
-    double deadline = hone_clock_seconds() + seconds;
+static bool is_third_wanted(const hone_macro_options *o) { return o->kernels != NULL; }
+
+static hone_training_options side_options(row_run *r, int side, uint64_t seed) {
+    const hone_macro_options *o = r->options;
+    bool mine = side == HONE_SIDE_CANDIDATE;
+    return (hone_training_options){.program = o->worker,
+                                   .ops = mine && o->kernels        ? NULL
+                                          : side == HONE_SIDE_NAIVE ? "naive"
+                                                                    : "fused",
+                                   .kernels = mine ? o->kernels : NULL,
+                                   .model = o->model,
+                                   .data = o->data,
+                                   .weights = o->weights,
+                                   .batch_size = o->batch_size,
+                                   .seq_len = o->seq_len,
+                                   .seed = seed,
+                                   .start_seconds = o->start_seconds,
+                                   .step_seconds = o->step_seconds,
+                                   .keep_waiting = keep_waiting,
+                                   .user = r};
+}
+
+/* `saves`: it writes its adapter at the end. */
+static hone_status start_side(paired_run *run, int side, uint64_t seed, bool saves,
+                              hone_training *training, hone_error *err) {
+    row_run *r = run->r;
+    size_t at = run->count++;
+    hone_training_options options = side_options(r, side, seed);
+    run->training[at] = training;
+    if (saves) HONE_TRY(make_folder(r->options, hone_side_names[side], &run->adapter[at], err));
+    options.adapter = run->adapter[at];
+    if (r->options->box) {
+        run->box[at] = *r->options->box;
+        run->box[at].writable = run->adapter[at];
+        options.box = &run->box[at];
+    }
+    HONE_TRY(hone_training_reserve(training, HONE_EVAL_MAX_PAIRS, err));
+    return hone_led_start(&run->led[at], &options, training, err);
+}
+
+static bool is_peer(const paired_run *run, size_t at) {
+    const hone_macro_row *row = run->r->row;
+    for (size_t i = 0; i < row->peer_count; i++)
+        if (run->training[at] == &row->peers[i]) return true;
+    return false;
+}
+
+/* A peer that fails has no figures; the row goes on. */
+static hone_status forgive_peer(paired_run *run, size_t at, hone_status status, hone_error *err) {
+    if (status == HONE_OK || status == HONE_ERR_INTERRUPTED || !is_peer(run, at)) return status;
+    hone_training *t = run->training[at];
+    snprintf(t->problem, sizeof t->problem, "%.250s", err->message);
+    t->steps = 0;
+    hone_led_stop(&run->led[at]);
+    return HONE_OK;
+}
+
+static bool runs(const paired_run *run, size_t at) { return run->led[at].result != NULL; }
+
+static hone_status start_peers(paired_run *run, hone_error *err) {
+    const hone_macro_options *o = run->r->options;
+    hone_macro_row *row = run->r->row;
+    size_t count = HONE_MIN(o->peer_count, (size_t)MOST_PEERS);
+    if (count == 0) return HONE_OK;
+    row->peers = calloc(count, sizeof *row->peers);
+    if (!row->peers) return hone_fail_memory(err, "peers", count * sizeof *row->peers);
+    row->peer_count = count;
+    for (size_t i = 0; i < count; i++) {
+        hone_training *t = &row->peers[i];
+        size_t at = run->count++;
+        hone_training_options options = side_options(run->r, HONE_SIDE_SHIPPED, o->seed);
+        snprintf(t->name, sizeof t->name, "peer: %.57s", o->peers[i]);
+        t->tokens_per_sec = t->hidden_loss = NAN;
+        run->training[at] = t;
+        options.ops = NULL;
+        options.peer = o->peers[i];
+        HONE_TRY(hone_training_reserve(t, HONE_EVAL_MAX_PAIRS, err));
+        HONE_TRY(forgive_peer(run, at, hone_led_start(&run->led[at], &options, t, err), err));
+    }
+    return HONE_OK;
+}
+
+static hone_status get_ready(paired_run *run, hone_error *err) {
+    for (size_t i = 0; i < run->count; i++)
+        if (runs(run, i)) HONE_TRY(forgive_peer(run, i, hone_led_ready(&run->led[i], err), err));
+    return HONE_OK;
+}
+
+static void stop_all(paired_run *run) {
+    for (size_t i = 0; i < run->count; i++) {
+        hone_led_stop(&run->led[i]);
+        free(run->adapter[i]);
+        run->adapter[i] = NULL;
+    }
+}
+
+/* ---- rounds ---- */
+
+/* One step of each. Who goes first changes with every round, so a machine that slows down or speeds up favours none. */
+static hone_status do_round(paired_run *run, hone_error *err) {
+    const hone_macro_options *o = run->r->options;
+    double begin = hone_clock_seconds();
+    for (size_t turn = 0; turn < run->count; turn++) {
+        size_t at = (turn + (size_t)run->rounds) % run->count;
+        if (!runs(run, at)) continue;
+        HONE_TRY(forgive_peer(run, at, hone_led_step(&run->led[at], err), err));
+        if (o->on_step && runs(run, at)) o->on_step(o->user, run->training[at]);
+    }
+    run->round_seconds[run->rounds++] = hone_clock_seconds() - begin;
+    return HONE_OK;
+}
+
+static double median_round(const paired_run *run) {
+    double seconds[HONE_EVAL_MAX_PAIRS];
+    int skip = run->rounds > 2; /* the first one pages in the model */
+    size_t count = (size_t)(run->rounds - skip);
+    memcpy(seconds, run->round_seconds + skip, count * sizeof seconds[0]);
+    return hone_stats_median(seconds, count);
+}
+
+/* Steps at the start that took much longer than the median, of any side: at most MOST_WARM_UP, and one at least where
+ * there are more than four. */
+static int warm_up_steps(const hone_macro_row *row, int steps) {
+    int most = HONE_MIN(MOST_WARM_UP, steps / 4), skip = steps > 4;
+    for (int side = 0; side < HONE_SIDES; side++) {
+        double sorted[HONE_EVAL_MAX_PAIRS];
+        const double *seconds = row->side[side].seconds;
+        if (!seconds || steps < 1) continue;
+        memcpy(sorted, seconds, (size_t)steps * sizeof sorted[0]);
+        double median = hone_stats_median(sorted, (size_t)steps);
+        while (skip < most && seconds[skip] > WARM * median) skip++;
+    }
+    return skip;
+}
+
+static bool is_close(const hone_training *a, const hone_training *b, int skip, int steps) {
+    if (!a->seconds) return true;
+    hone_comparison c =
+        hone_compare_seconds(a->seconds + skip, b->seconds + skip, (size_t)(steps - skip), 1);
+    return 0.5 * (c.interval.high - c.interval.low) <= CLOSE_ENOUGH * c.ratio;
+}
+
+/* Whether the speed is known well enough. */
+static bool is_measured(const hone_macro_row *row, int steps) {
+    int skip = warm_up_steps(row, steps);
+    const hone_training *mine = &row->side[HONE_SIDE_CANDIDATE];
+    return steps - skip >= LEAST_PAIRS &&
+           is_close(&row->side[HONE_SIDE_NAIVE], mine, skip, steps) &&
+           is_close(&row->side[HONE_SIDE_SHIPPED], mine, skip, steps);
+}
+
+/* Peers have had their pairs: from here on they would only take time. */
+static hone_status finish_peers(paired_run *run, hone_error *err) {
+    for (size_t i = 0; i < run->count; i++) {
+        if (!runs(run, i) || !is_peer(run, i)) continue;
+        HONE_TRY(forgive_peer(run, i, hone_led_finish(&run->led[i], err), err));
+        hone_led_stop(&run->led[i]);
+    }
+    return HONE_OK;
+}
+
+/* The longest curve that time allows: all its steps, or no curve. */
+static int affordable_curve(const paired_run *run) {
+    const row_run *r = run->r;
+    double left = r->deadline - hone_clock_seconds() - AFTERWARDS * r->options->seconds;
+    double wanted = (r->options->curve - run->rounds) * median_round(run);
+    return wanted <= left ? r->options->curve : 0;
+}
+
+static hone_status measure_speed(paired_run *run, hone_error *err) {
+    const row_run *r = run->r;
+    const hone_macro_options *o = r->options;
+    hone_macro_row *row = r->row;
+    int curve = o->steps || !o->curve ? 0 : -1; /* -1: not known yet */
+    double end = r->deadline - AFTERWARDS * o->seconds;
     for (;;) {
-        hone_patience patience = patience_of(run->options, deadline - hone_clock_seconds());
-        hone_status status = hone_worker_event(&run->workers[side], &patience, event, err);
-        if (status == HONE_ERR_LIMIT)
-            return hone_fail(err, HONE_ERR_LIMIT,
-                             "the %s worker did not reach its next \"%s\" within %.0f s",
-                             run->workers[side].name, name, seconds);
-        if (status != HONE_OK) return status;
-        const char *is = json_string_value(json_object_get(*event, "event"));
-        if (strcmp(is, name) == 0) return HONE_OK;
-        bool early = strcmp(is, "done") == 0 || strcmp(is, "step") == 0 || strcmp(is, "start") == 0;
-        if (early)
-            status = hone_fail(err, HONE_ERR_FORMAT,
-                               "the %s worker reported \"%s\" where \"%s\" was expected",
-                               run->workers[side].name, is, name);
-        json_decref(*event);
-        *event = NULL;
-        if (early) return status;
+        HONE_TRY(do_round(run, err));
+        row->steps = run->rounds;
+        if (run->rounds == LEAST_PAIRS + MOST_WARM_UP) HONE_TRY(finish_peers(run, err));
+        if (run->rounds == HONE_EVAL_MAX_PAIRS) break;
+        if (o->steps) {
+            if (run->rounds >= o->steps) break;
+            continue;
+        }
+        if (curve < 0 && run->rounds >= ESTIMATE_AFTER) curve = affordable_curve(run);
+        int pairs = run->rounds - warm_up_steps(row, run->rounds);
+        if (hone_clock_seconds() > end && pairs >= LEAST_PAIRS_LATE) break;
+        if (curve >= 0 && run->rounds >= curve && is_measured(row, run->rounds)) break;
     }
-}
-
-static hone_status wait_start(macro_run *run, int side, hone_error *err) {
-    json_t *event;
-    HONE_TRY(wait_event(run, side, "start", run->options->start_seconds, &event, err));
-    json_t *samples = json_object_get(event, "samples");
-    if (json_is_integer(samples)) run->samples = json_integer_value(samples);
-    json_decref(event);
+    row->skipped = warm_up_steps(row, row->steps);
     return HONE_OK;
 }
 
-/* Reads loss and peak of a step; `step` counts from 1. */
-static hone_status read_step(macro_run *run, int side, const json_t *event, int step, double *loss,
-                             hone_error *err) {
-    const char *who = run->workers[side].name;
-    const json_t *iter = json_object_get(event, "iter"), *value = json_object_get(event, "loss");
-    if (!json_is_integer(iter) || json_integer_value(iter) != step)
-        return hone_fail(err, HONE_ERR_FORMAT, "the %s worker reported another step than %d", who,
-                         step);
-    *loss = json_number_value(value);
-    if (!json_is_number(value) || !isfinite(*loss))
-        return hone_fail(err, HONE_ERR_FORMAT,
-                         "the %s training's loss of step %d is not a finite number", who, step);
-    double mib = json_number_value(json_object_get(event, "peak_rss_mib"));
-    if (mib > 0 && mib < 1e9) run->told_rss[side] = (size_t)(mib * 1048576);
+/* ---- what it has learnt ---- */
+
+static hone_status hidden_loss_of(const row_run *r, const char *folder, const char *adapter,
+                                  double *loss, hone_error *err) {
+    const hone_macro_options *o = r->options;
+    return hone_hidden_loss(&(hone_hidden_options){.model = o->model,
+                                                   .weights = o->weights,
+                                                   .folder = folder,
+                                                   .adapter = adapter,
+                                                   .seq_len = o->seq_len,
+                                                   .keep_going = keep_waiting,
+                                                   .user = (void *)(uintptr_t)r},
+                            loss, err);
+}
+
+/* The losses of the adapters that were written, on rows that none of the trainings has seen. */
+static hone_status judge_adapters(paired_run *run, hone_error *err) {
+    row_run *r = run->r;
+    hone_macro_row *row = r->row;
+    char *folder = NULL;
+    bool found = false;
+    hone_status status;
+    snprintf(r->what, sizeof r->what, "%s: losses on hidden rows", row->model);
+    HONE_TRY_GOTO(status, done, make_folder(r->options, "hidden", &folder, err));
+    HONE_TRY_GOTO(
+        status, done,
+        hone_hidden_draw(r->options->data, folder, HIDDEN_ROWS, r->options->seed + 1, &found, err));
+    if (!found) {
+        hone_report_not_tested(
+            r->report, "%s: losses on hidden rows: the data has no test.jsonl or valid.jsonl",
+            row->model);
+        goto done;
+    }
+    HONE_TRY_GOTO(status, done, hidden_loss_of(r, folder, NULL, &row->untrained_loss, err));
+    for (size_t i = 0; i < run->count; i++) {
+        hone_training *t = run->training[i];
+        if (!run->adapter[i]) continue;
+        status = hidden_loss_of(r, folder, run->adapter[i], &t->hidden_loss, err);
+        if (status != HONE_OK) {
+            hone_fail_prefix(err, "the %s training's adapter", t->name);
+            goto done;
+        }
+    }
+done:
+    free(folder);
+    return status;
+}
+
+/* A training of the model with every kernel must have called it, and what was learnt must be what naive kernels learn. */
+static hone_status check_learnt(const row_run *r, hone_error *err) {
+    hone_macro_row *row = r->row;
+    const hone_training *mine = &row->side[HONE_SIDE_CANDIDATE],
+                        *naive = &row->side[HONE_SIDE_NAIVE];
+    for (int k = 0; k < HONE_OP_COUNT; k++) {
+        if (k == HONE_OP_rope_embeddings) continue; /* most attentions rotate by themselves */
+        if (!mine->calls[k][0] || !mine->calls[k][1])
+            return hone_fail(err, HONE_ERR_FORMAT, "the candidate's training never called %s",
+                             hone_op_names[k]);
+    }
+    if (isnan(mine->hidden_loss)) return HONE_OK;
+    double apart = fabs(mine->hidden_loss - naive->hidden_loss);
+    row->loss_diff = fmax(row->loss_diff, apart);
+    row->loss_diff_max = fmax(row->loss_diff_max, apart);
     return HONE_OK;
 }
 
-static hone_status do_step(macro_run *run, int side, int step, hone_error *err) {
-    hone_macro_row *row = run->row;
-    json_t *event;
-    double begin = hone_clock_seconds(), loss = NAN;
-    HONE_TRY(hone_worker_go(&run->workers[side], err));
-    HONE_TRY(wait_event(run, side, "step", run->options->step_seconds, &event, err));
-    double seconds = hone_clock_seconds() - begin;
-    hone_status status = read_step(run, side, event, step, &loss, err);
-    json_decref(event);
-    if (status != HONE_OK) return status;
-    hone_training *training = &row->side[side];
-    training->losses[step - 1] = loss;
-    training->seconds[step - 1] = seconds;
-    training->steps = step;
-    if (run->options->on_step)
-        run->options->on_step(run->options->user, side == NAIVE, step, loss, seconds);
-    return HONE_OK;
+/* ---- controls ---- */
+
+static hone_status sabotage(row_run *r, int kernel, hone_error *err) {
+    hone_macro_row *row = r->row;
+    hone_training training = {.name = "sabotaged"};
+    hone_led_training led = {.result = NULL};
+    hone_training_options options = side_options(r, HONE_SIDE_CANDIDATE, r->options->seed);
+    hone_status status;
+    options.sabotage = hone_op_names[kernel];
+    options.box = r->options->box;
+    snprintf(r->what, sizeof r->what, "%s: with %s made wrong", row->model, hone_op_names[kernel]);
+    HONE_TRY_GOTO(status, done, hone_training_reserve(&training, 1, err));
+    HONE_TRY_GOTO(status, done, hone_led_start(&led, &options, &training, err));
+    HONE_TRY_GOTO(status, done, hone_led_ready(&led, err));
+    status = hone_led_step(&led, err);
+    hone_sabotage *result = &row->sabotage[kernel];
+    result->tested =
+        status == HONE_OK || status == HONE_ERR_FORMAT; /* no number is a change, too */
+    result->change = NAN;
+    if (status == HONE_OK)
+        result->change = fabs(training.losses[0] - row->side[HONE_SIDE_CANDIDATE].losses[0]);
+    if (status == HONE_OK &&
+        !(result->change > LEAST_CHANGE * fabs(row->side[HONE_SIDE_CANDIDATE].losses[0])))
+        status = hone_fail(err, HONE_ERR_LIMIT,
+                           "void: with %s made wrong on purpose the loss stayed what it was, so "
+                           "the training does not depend on it",
+                           hone_op_names[kernel]);
+    if (status == HONE_ERR_FORMAT) status = HONE_OK;
+done:
+    hone_led_stop(&led);
+    free(training.losses);
+    free(training.seconds);
+    return status;
 }
 
-/* The system's figure for a worker's memory; its own where that is higher or the system tells none. */
-static void take_memory(macro_run *run) {
-    size_t peak[SIDES];
-    for (int side = 0; side < SIDES; side++) {
-        peak[side] = run->workers[side].peak_rss;
-        if (run->told_rss[side] > peak[side]) peak[side] = run->told_rss[side];
-    }
-    for (int side = 0; side < SIDES; side++) run->row->side[side].peak_rss = peak[side];
-}
-
-static hone_status run_sides(macro_run *run, hone_error *err) {
-    const hone_macro_options *o = run->options;
-    for (int side = 0; side < SIDES; side++) HONE_TRY(start_side(run, side, err));
-    for (int side = 0; side < SIDES; side++) HONE_TRY(wait_start(run, side, err));
-    if (o->on_start) o->on_start(o->user, run->samples);
-    for (int step = 1; step <= o->steps; step++) {
-        /* Who goes first changes with every step, so a machine that slows down or speeds up favours neither. */
-        int first = step % 2 ? CANDIDATE : NAIVE;
-        HONE_TRY(do_step(run, first, step, err));
-        HONE_TRY(do_step(run, first == NAIVE ? CANDIDATE : NAIVE, step, err));
-        run->row->steps = step;
-    }
-    for (int side = 0; side < SIDES; side++) {
-        json_t *event;
-        HONE_TRY(wait_event(run, side, "done", o->step_seconds, &event, err));
-        json_decref(event);
-        hone_patience patience = patience_of(o, o->step_seconds);
-        HONE_TRY(hone_worker_finish(&run->workers[side], &patience, err));
+static hone_status sabotage_each(row_run *r, hone_error *err) {
+    for (int k = 0; k < HONE_OP_COUNT; k++) {
+        if (r->row->side[HONE_SIDE_CANDIDATE].calls[k][0] == 0) continue; /* it is not called */
+        HONE_TRY(sabotage(r, k, err));
     }
     return HONE_OK;
 }
 
-hone_status hone_macro_run(const hone_macro_options *options, hone_macro_row *row,
-                           hone_error *err) {
-    macro_run run = {.options = options, .row = row, .samples = -1};
+/* ---- curves ---- */
+
+static hone_status keep_curve(hone_curve *curve, uint64_t seed, int steps,
+                              const hone_training *const sides[HONE_SIDES], hone_error *err) {
+    size_t bytes = (size_t)steps * sizeof(double);
+    curve->seed = seed;
+    curve->steps = steps;
+    for (int side = 0; side < HONE_SIDES; side++) {
+        if (!sides[side] || !sides[side]->losses) continue;
+        curve->losses[side] = malloc(bytes);
+        if (!curve->losses[side]) return hone_fail_memory(err, "a loss curve", bytes);
+        memcpy(curve->losses[side], sides[side]->losses, bytes);
+    }
+    return HONE_OK;
+}
+
+static hone_status second_seed(row_run *r, hone_error *err) {
+    hone_macro_row *row = r->row;
+    uint64_t seed = r->options->seed + 1;
+    hone_training again[HONE_SIDES] = {
+        {.name = "candidate"}, {.name = "naive"}, {.name = "shipped"}};
+    const hone_training *sides[HONE_SIDES] = {NULL};
+    paired_run run = {.r = r};
+    hone_status status = HONE_OK;
+    snprintf(r->what, sizeof r->what, "%s: loss curves with another seed", row->model);
+    for (int side = 0; side < HONE_SIDES && status == HONE_OK; side++) {
+        if (!row->side[side].losses) continue;
+        sides[side] = &again[side];
+        status = start_side(&run, side, seed, false, &again[side], err);
+    }
+    if (status == HONE_OK) status = get_ready(&run, err);
+    while (status == HONE_OK && run.rounds < r->options->curve) status = do_round(&run, err);
+    if (status == HONE_OK) status = keep_curve(&row->curves[1], seed, run.rounds, sides, err);
+    stop_all(&run);
+    for (int side = 0; side < HONE_SIDES; side++) {
+        free(again[side].losses);
+        free(again[side].seconds);
+    }
+    return status;
+}
+
+/* The first curve is that of the measured steps; the second takes a training of its own. */
+static hone_status draw_curves(row_run *r, double round, hone_error *err) {
+    const hone_macro_options *o = r->options;
+    hone_macro_row *row = r->row;
+    const hone_training *sides[HONE_SIDES];
+    if (o->curve == 0) return HONE_OK;
+    if (row->steps < o->curve) {
+        hone_report_not_tested(r->report,
+                               "%s (%s): loss curves over %d steps with %d seeds: they would take "
+                               "about %.0f s more here (--budget)",
+                               row->model, row->precision, o->curve, (int)HONE_CURVES,
+                               (HONE_CURVES * o->curve - row->steps) * round);
+        return HONE_OK;
+    }
+    for (int side = 0; side < HONE_SIDES; side++) sides[side] = &row->side[side];
+    HONE_TRY(keep_curve(&row->curves[0], o->seed, row->steps, sides, err));
+    if (hone_clock_seconds() + o->curve * round <= r->deadline) return second_seed(r, err);
+    hone_report_not_tested(r->report,
+                           "%s (%s): the spread between seeds: another %d steps would take about "
+                           "%.0f s more here (--budget)",
+                           row->model, row->precision, o->curve, o->curve * round);
+    return HONE_OK;
+}
+
+/* ---- the row ---- */
+
+static hone_status run_first(paired_run *run, hone_error *err) {
+    row_run *r = run->r;
+    const hone_macro_options *o = r->options;
+    for (int side = 0; side < HONE_SIDES; side++) {
+        if (side == HONE_SIDE_SHIPPED && !is_third_wanted(o)) continue;
+        HONE_TRY(start_side(run, side, o->seed, true, &r->row->side[side], err));
+    }
+    HONE_TRY(start_peers(run, err));
+    HONE_TRY(get_ready(run, err));
+    if (o->on_start) o->on_start(o->user, run->led[0].samples);
+    HONE_TRY(measure_speed(run, err));
+    HONE_TRY(finish_peers(run, err));
+    for (size_t i = 0; i < run->count; i++)
+        if (runs(run, i)) HONE_TRY(hone_led_finish(&run->led[i], err));
+    return HONE_OK;
+}
+
+static hone_status run_row(row_run *r, hone_error *err) {
+    const hone_macro_options *o = r->options;
+    hone_macro_row *row = r->row;
+    paired_run run = {.r = r};
+    snprintf(r->what, sizeof r->what, "%s (%s)", row->model, row->precision);
+    hone_status status = run_first(&run, err);
+    for (size_t i = 0; i < run.count; i++) hone_led_stop(&run.led[i]);
+    double round = run.rounds > 0 ? median_round(&run) : NAN;
+    if (status == HONE_OK) {
+        hone_macro_row_finish(row, (size_t)o->batch_size * (size_t)o->seq_len, o->seed);
+        status = judge_adapters(&run, err);
+    }
+    stop_all(&run);
+    HONE_TRY(status);
+    HONE_TRY(check_learnt(r, err));
+    if (o->sabotage) HONE_TRY(sabotage_each(r, err));
+    HONE_TRY(draw_curves(r, round, err));
+    hone_macro_row_finish_curves(row);
+    return HONE_OK;
+}
+
+hone_status hone_macro_run(const hone_macro_options *options, hone_eval_report *report,
+                           hone_macro_row *row, hone_error *err) {
+    row_run r = {.options = options, .report = report, .row = row, .begin = hone_clock_seconds()};
     hone_error failure = {0};
-    for (int side = 0; side < SIDES; side++)
-        HONE_TRY(hone_training_reserve(&row->side[side], options->steps, err));
-    hone_status status = run_sides(&run, &failure);
-    take_memory(&run);
-    for (int side = 0; side < SIDES; side++) hone_worker_stop(&run.workers[side]);
+    r.deadline = r.begin + options->seconds;
+    hone_status status = run_row(&r, &failure);
     if (status == HONE_OK) {
         row->status = HONE_MACRO_TESTED;
-        row->skipped = row->steps > 4 ? 2 : 0;
-        hone_macro_row_finish(row, (size_t)options->batch_size * (size_t)options->seq_len,
-                              options->seed);
+        row->reason[0] = 0;
         return HONE_OK;
     }
     if (status == HONE_ERR_INTERRUPTED) {
         row->status = HONE_MACRO_NOT_TESTED;
-        snprintf(row->reason, sizeof row->reason, "stopped after %d of %d steps", row->steps,
-                 options->steps);
+        snprintf(row->reason, sizeof row->reason, "stopped after %d steps", row->steps);
         return hone_fail(err, status, "stopped");
     }
     if (status == HONE_ERR_MEMORY) return hone_fail(err, status, "%s", failure.message);

@@ -180,4 +180,7 @@ hone_status hone_training_reserve(hone_training *training, int steps, hone_error
 /* Figures that follow from the curves and sizes: comparisons, ratio, loss differences, tokens per second. */
 void hone_macro_row_finish(hone_macro_row *row, size_t tokens_per_step, uint64_t seed);
 
+/* Figures that follow from the longer curves. */
+void hone_macro_row_finish_curves(hone_macro_row *row);
+
 #endif

@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { LINE_LIMIT = 64 << 10, SAID_LIMIT = 2 << 10, GLANCE_MS = 250 };
+enum { LINE_LIMIT = 64 << 10, SAID_LIMIT = 2 << 10, GLANCE_MS = 250, BOXED_GLANCE_MS = 20 };
 
 extern char **environ;
 
@@ -56,8 +56,17 @@ static hone_status spawn(hone_worker *worker, char *const argv[], const int chil
     return hone_fail_errno(err, "start the worker", argv[0]);
 }
 
+/* The same in a sandbox. */
+static hone_status spawn_boxed(hone_worker *worker, char *const argv[], const int child[3],
+                               const hone_sandbox_options *box, hone_error *err) {
+    HONE_TRY(hone_sandbox_spawn(box, argv, child, NULL, 0, &worker->child, err));
+    worker->pid = worker->child.pid;
+    worker->boxed = true;
+    return HONE_OK;
+}
+
 hone_status hone_worker_start(hone_worker *worker, const char *name, char *const argv[],
-                              hone_error *err) {
+                              const hone_sandbox_options *box, hone_error *err) {
     int in[2] = {-1, -1}, out[2] = {-1, -1}, error[2] = {-1, -1};
     *worker = (hone_worker){.name = name, .in = -1, .out = -1, .err = -1};
     worker->lines = hone_buf_make(2 * LINE_LIMIT);
@@ -68,7 +77,9 @@ hone_status hone_worker_start(hone_worker *worker, const char *name, char *const
         pipe2(error, O_CLOEXEC) != 0) {
         status = hone_fail_errno(err, "make pipes for", argv[0]);
     } else {
-        status = spawn(worker, argv, (const int[3]){in[1], out[1], error[1]}, err);
+        const int streams[3] = {in[1], out[1], error[1]};
+        status =
+            box ? spawn_boxed(worker, argv, streams, box, err) : spawn(worker, argv, streams, err);
     }
     worker->in = in[0];
     worker->out = out[0];
@@ -88,6 +99,8 @@ hone_status hone_worker_go(hone_worker *worker, hone_error *err) {
     if (sent == 1 || errno == EPIPE || errno == ECONNRESET) return HONE_OK;
     return hone_fail(err, HONE_ERR_IO, "the %s worker: %s", worker->name, strerror(errno));
 }
+
+void hone_worker_end_input(hone_worker *worker) { close_fd(&worker->in); }
 
 /* The highest resident size of the process so far. What /proc no longer tells stays as it was. */
 static void look_at_memory(hone_worker *worker) {
@@ -134,7 +147,9 @@ static hone_status wait_for_output(hone_worker *worker, const hone_patience *pat
                          patience->seconds);
     struct pollfd fds[2] = {{.fd = worker->out, .events = POLLIN},
                             {.fd = worker->err, .events = POLLIN}};
-    int ready = poll(fds, 2, (int)HONE_MIN(left * 1e3 + 1, (double)GLANCE_MS));
+    if (worker->boxed) hone_sandbox_look(&worker->child); /* ends it above its limit of memory */
+    int glance = worker->boxed ? BOXED_GLANCE_MS : GLANCE_MS;
+    int ready = poll(fds, 2, (int)HONE_MIN(left * 1e3 + 1, (double)glance));
     if (ready < 0 && errno != EINTR)
         return hone_fail(err, HONE_ERR_IO, "the %s worker: %s", worker->name, strerror(errno));
     if (ready <= 0) return HONE_OK;
@@ -158,6 +173,24 @@ static void last_words(const hone_worker *worker, char *out, size_t size) {
     out[used] = 0;
 }
 
+/* A boxed one, whose output has ended, gets so much longer. */
+static hone_status lead_to_end(hone_worker *worker, double seconds, hone_ending *ending,
+                               hone_error *err) {
+    hone_sandbox_patience patience = {.seconds = seconds};
+    HONE_TRY(hone_sandbox_lead(&worker->child, &patience, NULL, NULL, 0, ending, err));
+    worker->pid = 0;
+    worker->peak_rss = HONE_MAX(worker->peak_rss, ending->peak_rss);
+    return HONE_OK;
+}
+
+static hone_status fail_boxed(hone_worker *worker, const char *words, hone_error *err) {
+    hone_ending ending;
+    HONE_TRY(lead_to_end(worker, 1, &ending, err));
+    worker->verdict = ending.verdict == HONE_VERDICT_OK ? HONE_VERDICT_CRASH : ending.verdict;
+    return hone_fail(err, HONE_ERR_IO, "%s: the %s worker ended too early: %s%s",
+                     hone_verdict_name(worker->verdict), worker->name, ending.sentence, words);
+}
+
 /* Its output has ended: fetches the exit status, killing one that closed its output but lives on. */
 static hone_status fail_ended(hone_worker *worker, hone_error *err) {
     char words[512];
@@ -168,6 +201,8 @@ static hone_status fail_ended(hone_worker *worker, hone_error *err) {
         if (poll(&fd, 1, 100) > 0) HONE_TRY(drain(worker, &worker->err, &worker->said, err));
     }
     last_words(worker, words, sizeof words);
+    worker->verdict = HONE_VERDICT_CRASH;
+    if (worker->boxed) return fail_boxed(worker, words, err);
     kill(-worker->pid, SIGKILL);
     while (waitpid(worker->pid, &how, 0) < 0 && errno == EINTR) {
     }
@@ -230,6 +265,17 @@ done:
     return status;
 }
 
+static hone_status finish_boxed(hone_worker *worker, double seconds, hone_error *err) {
+    hone_ending ending;
+    char words[512];
+    HONE_TRY(lead_to_end(worker, seconds, &ending, err));
+    worker->verdict = ending.verdict;
+    if (ending.verdict == HONE_VERDICT_OK) return HONE_OK;
+    last_words(worker, words, sizeof words);
+    return hone_fail(err, HONE_ERR_IO, "%s: the %s worker finished its steps but %s%s",
+                     hone_verdict_name(ending.verdict), worker->name, ending.sentence, words);
+}
+
 hone_status hone_worker_finish(hone_worker *worker, const hone_patience *patience,
                                hone_error *err) {
     double deadline = hone_clock_seconds() + patience->seconds;
@@ -239,6 +285,7 @@ hone_status hone_worker_finish(hone_worker *worker, const hone_patience *patienc
         HONE_TRY(wait_for_output(worker, patience, deadline, err));
         worker->lines.size = 0;
     }
+    if (worker->boxed) return finish_boxed(worker, deadline - hone_clock_seconds(), err);
     pid_t ended;
     while ((ended = waitpid(worker->pid, &how, WNOHANG)) == 0 || (ended < 0 && errno == EINTR)) {
         if (hone_clock_seconds() > deadline)
@@ -259,6 +306,12 @@ hone_status hone_worker_finish(hone_worker *worker, const hone_patience *patienc
 }
 
 void hone_worker_stop(hone_worker *worker) {
+    if (worker->pid > 0 && worker->boxed) {
+        hone_ending ending;
+        hone_sandbox_stop(&worker->child, HONE_STOP_DONE);
+        hone_sandbox_reap(&worker->child, &ending);
+        worker->pid = 0;
+    }
     if (worker->pid > 0) {
         kill(-worker->pid, SIGKILL);
         while (waitpid(worker->pid, NULL, 0) < 0 && errno == EINTR) {

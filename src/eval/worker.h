@@ -7,18 +7,19 @@
 #ifndef HONE_EVAL_WORKER_H
 #define HONE_EVAL_WORKER_H
 
-#include "base/buf.h"
 #include "base/json.h"
-
-#include <sys/types.h>
+#include "eval/sandbox.h"
 
 typedef struct hone_worker {
-    const char *name; /* for messages: "fused", "naive" */
+    const char *name; /* for messages: "candidate", "naive" */
     pid_t pid;        /* 0 when none runs */
-    int in, out, err; /* our ends of its standard streams; -1 when closed */
-    hone_buf lines;   /* output not yet taken */
-    hone_buf said;    /* the beginning of what it wrote to standard error, for messages */
-    size_t peak_rss;  /* bytes, as the system counts them, last look */
+    bool boxed;       /* in a sandbox, as `child` */
+    hone_sandbox_child child;
+    int in, out, err;     /* our ends of its standard streams; -1 when closed */
+    hone_buf lines;       /* output not yet taken */
+    hone_buf said;        /* the beginning of what it wrote to standard error, for messages */
+    size_t peak_rss;      /* bytes, as the system counts them, last look */
+    hone_verdict verdict; /* of how it ended */
 } hone_worker;
 
 /* How long to wait, and who may end it sooner. */
@@ -28,12 +29,15 @@ typedef struct hone_patience {
     void *user;
 } hone_patience;
 
-/* Starts argv[0] (a path, or a name to be found in PATH). */
+/* Starts argv[0] (a path, or a name to be found in PATH), in a sandbox where `box` is not NULL (then an absolute path). */
 hone_status hone_worker_start(hone_worker *worker, const char *name, char *const argv[],
-                              hone_error *err);
+                              const hone_sandbox_options *box, hone_error *err);
 
 /* Lets it go on by one step. */
 hone_status hone_worker_go(hone_worker *worker, hone_error *err);
+
+/* Its input ends: a training does its last things and ends. */
+void hone_worker_end_input(hone_worker *worker);
 
 /* Its next event, a new reference to an object with a string "event". HONE_ERR_LIMIT when it takes too long,
  * HONE_ERR_IO when it ended, HONE_ERR_FORMAT for output that is no event, HONE_ERR_INTERRUPTED. */
