@@ -21,16 +21,18 @@ static void add_kernels(hone_eval_report *r, double forward, double backward) {
             row->weights = kernel == 4 ? "q4_1" : NULL;
             snprintf(row->shape, sizeof row->shape, "batch 4, seq 64, hidden 256");
             row->tested = row->correct = true;
-            row->speedup = pass ? backward : forward;
-            row->speedup_interval = (hone_interval){row->speedup * 0.99, row->speedup * 1.01};
-            row->seconds = 0.0021;
-            row->naive_seconds = row->seconds * row->speedup;
-            row->flops = 2e9 * row->seconds;
-            row->traffic = 1e9 * row->naive_seconds;
-            row->bytes = 500;
-            row->naive_bytes = 1000;
+            double speedup = pass ? backward : forward;
+            row->over_naive = (hone_comparison){.ratio = speedup,
+                                                .interval = {speedup * 0.99, speedup * 1.01},
+                                                .p = 0.0156,
+                                                .pairs = 7};
+            row->seconds[HONE_SIDE_CANDIDATE] = 0.0021;
+            row->seconds[HONE_SIDE_NAIVE] = 0.0021 * speedup;
+            row->flops = 2e9 * row->seconds[HONE_SIDE_CANDIDATE];
+            row->traffic = 1e9 * row->seconds[HONE_SIDE_NAIVE];
+            row->bytes[HONE_SIDE_CANDIDATE] = 500;
+            row->bytes[HONE_SIDE_NAIVE] = 1000;
             row->memory_ratio = 0.5;
-            row->trials = 7;
             row->calls = 3;
         }
     }
@@ -45,18 +47,21 @@ static hone_macro_row *add_model(hone_eval_report *r, size_t index, const char *
     r->batch_size = 4;
     r->seq_len = 256;
     assert_int_equal(hone_report_add_macro(r, index, name, "/models/it", &row, NULL), HONE_OK);
-    assert_int_equal(hone_macro_row_reserve(row, 8, NULL), HONE_OK);
+    hone_training *mine = &row->side[HONE_SIDE_CANDIDATE], *naive = &row->side[HONE_SIDE_NAIVE];
+    assert_int_equal(hone_training_reserve(mine, 8, NULL), HONE_OK);
+    assert_int_equal(hone_training_reserve(naive, 8, NULL), HONE_OK);
     for (int i = 0; i < 8; i++) {
-        row->naive_losses[i] = 3 - 0.1 * i;
-        row->losses[i] = row->naive_losses[i] + difference;
-        row->seconds[i] = 1;
-        row->naive_seconds[i] = speedup;
+        naive->losses[i] = 3 - 0.1 * i;
+        mine->losses[i] = naive->losses[i] + difference;
+        mine->seconds[i] = 1;
+        naive->seconds[i] = speedup;
     }
-    row->steps = 8;
+    row->steps = mine->steps = naive->steps = 8;
+    row->skipped = 2;
     row->status = HONE_MACRO_TESTED;
     snprintf(row->reason, sizeof row->reason, "left from before it was tested");
-    row->peak_rss = mib << 20;
-    row->naive_peak_rss = naive_mib << 20;
+    mine->peak_rss = mib << 20;
+    naive->peak_rss = naive_mib << 20;
     snprintf(row->size, sizeof row->size, "135M");
     snprintf(row->precision, sizeof row->precision, "4-bit");
     hone_macro_row_finish(row, 1024, 1);
