@@ -20,6 +20,8 @@ bool hone_comparison_shown(const hone_comparison *c) {
     return c->interval.low > 1 || c->interval.high < 1;
 }
 
+bool hone_sabotage_noticed(const hone_sabotage *sabotage) { return !(sabotage->change == 0); }
+
 hone_comparison hone_compare_seconds(const double *a, const double *b, size_t pairs,
                                      uint64_t seed) {
     double of_a[HONE_EVAL_MAX_PAIRS], of_b[HONE_EVAL_MAX_PAIRS];

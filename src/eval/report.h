@@ -5,7 +5,7 @@
 #ifndef HONE_EVAL_REPORT_H
 #define HONE_EVAL_REPORT_H
 
-#include "base/status.h"
+#include "base/json.h"
 #include "eval/stats.h"
 #include "ops/ops.h"
 
@@ -92,6 +92,9 @@ typedef struct hone_sabotage {
     double
         change; /* |loss with the wrong kernel - loss| of the first step; NaN: the loss was no number any more */
 } hone_sabotage;
+
+/* Whether the loss was another one. */
+bool hone_sabotage_noticed(const hone_sabotage *sabotage);
 
 /* One model in one precision, fine-tuned with every side. */
 typedef struct hone_macro_row {
@@ -182,5 +185,11 @@ void hone_macro_row_finish(hone_macro_row *row, size_t tokens_per_step, uint64_t
 
 /* Figures that follow from the longer curves. */
 void hone_macro_row_finish_curves(hone_macro_row *row);
+
+/* The report as schema.h and docs/evaluation.md describe it: a new reference. */
+hone_status hone_report_json(const hone_eval_report *report, json_t **out, hone_error *err);
+
+/* A file that was written so, checked: every member is there and of its type, whatever the file holds. */
+hone_status hone_report_read_json(const char *path, json_t **out, hone_error *err);
 
 #endif

@@ -103,15 +103,18 @@ static void every_step_counts(void **state) {
     enum { STEPS = 1003 };
     assert_int_equal(hone_report_make(&report, NULL), HONE_OK);
     assert_int_equal(hone_report_add_macro(report, 0, "m", "/m", &row, NULL), HONE_OK);
-    assert_int_equal(hone_macro_row_reserve(row, HONE_EVAL_MAX_PAIRS + 1, NULL), HONE_ERR_USAGE);
-    assert_int_equal(hone_macro_row_reserve(row, STEPS, NULL), HONE_OK);
-    row->steps = STEPS;
+    hone_training *mine = &row->side[HONE_SIDE_CANDIDATE], *naive = &row->side[HONE_SIDE_NAIVE];
+    assert_int_equal(hone_training_reserve(mine, HONE_EVAL_MAX_PAIRS + 1, NULL), HONE_ERR_USAGE);
+    assert_int_equal(hone_training_reserve(mine, STEPS, NULL), HONE_OK);
+    assert_int_equal(hone_training_reserve(naive, STEPS, NULL), HONE_OK);
+    row->steps = mine->steps = naive->steps = STEPS;
+    row->skipped = 2;
     for (int i = 0; i < STEPS; i++) {
-        row->seconds[i] = i < 502 ? 2 : 1;
-        row->naive_seconds[i] = 3;
+        mine->seconds[i] = i < 502 ? 2 : 1;
+        naive->seconds[i] = 3;
     }
     hone_macro_row_finish(row, 10, 1);
-    assert_true(row->speedup == 3); /* the 501 last of 1001 took 1 s each */
+    assert_true(row->over_naive.ratio == 3); /* the 501 last of 1001 took 1 s each */
     hone_eval_report_free(&report);
 }
 

@@ -91,6 +91,7 @@ static int teardown(void **state) {
 
 static void both_train_in_turns(void **state) {
     (void)state;
+    const hone_training *mine = &row->side[HONE_SIDE_CANDIDATE];
     assert_int_equal(run("sleeps", NULL, &counted, row), HONE_OK);
     assert_int_equal(row->status, HONE_MACRO_TESTED);
     assert_string_equal(row->reason, "");
@@ -99,15 +100,15 @@ static void both_train_in_turns(void **state) {
     assert_int_equal(counted.samples, 77);
     assert_int_equal(row->steps, 4);
     for (int i = 0; i < 4; i++) {
-        assert_true(fabs(row->losses[i] - (8 - i)) < 1e-12);
-        assert_true(fabs(row->naive_losses[i] - (8.1 - i)) < 1e-12);
+        assert_true(fabs(row->side[HONE_SIDE_CANDIDATE].losses[i] - (8 - i)) < 1e-12);
+        assert_true(fabs(row->side[HONE_SIDE_NAIVE].losses[i] - (8.1 - i)) < 1e-12);
     }
     assert_true(fabs(row->loss_diff - 0.1) < 1e-9);
     /* By our clock, not the microsecond that the worker claims. */
-    assert_true(row->seconds[1] >= 0.3 && row->seconds[1] < 5);
-    assert_true(row->peak_rss ==
+    assert_true(mine->seconds[1] >= 0.3 && mine->seconds[1] < 5);
+    assert_true(mine->peak_rss ==
                 (size_t)5000 << 20); /* a worker may only make itself worse than the system says */
-    assert_true(row->speedup > 0 && row->tokens_per_sec > 0);
+    assert_true(row->over_naive.ratio > 0 && mine->tokens_per_sec > 0);
 }
 
 static void weights_are_passed_on(void **state) {
@@ -153,7 +154,7 @@ static void misbehaviour_is_a_failure_with_its_reason(void **state) {
             fail_msg("%s: status %d, reason: %s", cases[i].model, row->status, row->reason);
         assert_int_equal(row->steps, cases[i].steps);
         assert_true(hone_clock_seconds() - begin < 10);
-        assert_true(isnan(row->speedup) && isnan(row->loss_diff));
+        assert_true(isnan(row->over_naive.ratio) && isnan(row->loss_diff));
     }
 }
 

@@ -38,7 +38,7 @@ static void kernels_weigh_the_same(void **state) {
         /* more rows of one kernel with the same mean change nothing */
         assert_int_equal(hone_report_add_micro(r, &row, NULL), HONE_OK);
         *row = r->micro[0];
-        row->speedup = 2;
+        row->over_naive.ratio = 2;
     }
     hone_eval_score s = hone_eval_report_score(r);
     assert_true(s.valid);
@@ -91,20 +91,21 @@ static void figures_of_a_model(void **state) {
     hone_eval_report *r = NULL;
     assert_int_equal(hone_report_make(&r, NULL), HONE_OK);
     hone_macro_row *row = add_model(r, 0, "a", 1.5, 0, 250, 1000);
-    row->losses[4] += 0.5;
-    row->losses[6] -= 0.02;
-    row->losses[7] += 0.04;
-    row->seconds[0] = 100; /* warming up is left out */
-    row->seconds[1] = 50;
-    row->seconds[5] = 2; /* and a median bears one outlier */
+    hone_training *mine = &row->side[HONE_SIDE_CANDIDATE];
+    mine->losses[4] += 0.5;
+    mine->losses[6] -= 0.02;
+    mine->losses[7] += 0.04;
+    mine->seconds[0] = 100; /* warming up is left out */
+    mine->seconds[1] = 50;
+    mine->seconds[5] = 2; /* and a median bears one outlier */
     hone_macro_row_finish(row, 1024, 1);
     NEAR(row->loss_diff, 0.03);
     NEAR(row->loss_diff_max, 0.5);
-    NEAR(row->speedup, 1.5);
+    NEAR(row->over_naive.ratio, 1.5);
     NEAR(row->memory_ratio, 0.25);
-    NEAR(row->tokens_per_sec, 1024);
-    NEAR(row->naive_tokens_per_sec, 1024 / 1.5);
-    NEAR(row->shipped_speedup, 1);
+    NEAR(mine->tokens_per_sec, 1024);
+    NEAR(row->side[HONE_SIDE_NAIVE].tokens_per_sec, 1024 / 1.5);
+    NEAR(row->over_shipped.ratio, 1);
     NEAR(hone_eval_report_score(r).macro, 0.4 * 1.25 + 0.2 / 1.1 + 0.3 * 0.7 + 0.1);
     hone_eval_report_free(&r);
 }
@@ -114,13 +115,15 @@ static void few_steps_count_the_last(void **state) {
     hone_eval_report *r = NULL;
     assert_int_equal(hone_report_make(&r, NULL), HONE_OK);
     hone_macro_row *row = add_model(r, 0, "a", 1, 0, 1, 1);
+    hone_training *mine = &row->side[HONE_SIDE_CANDIDATE];
+    row->skipped = 0;
     row->steps = 2;
-    row->losses[1] += 0.25;
+    mine->losses[1] += 0.25;
     hone_macro_row_finish(row, 1024, 1);
     NEAR(row->loss_diff, 0.25);
     row->steps = 5; /* a quarter of 5, rounded up, is 2 */
-    row->losses[3] += 0.1;
-    row->losses[4] += 0.3;
+    mine->losses[3] += 0.1;
+    mine->losses[4] += 0.3;
     hone_macro_row_finish(row, 1024, 1);
     NEAR(row->loss_diff, 0.2);
     hone_eval_report_free(&r);
