@@ -8,29 +8,61 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+enum { UNSET = INT_MIN };
+
 static struct {
-    int micro, macro, plain, steps, trials, batch_size, seq_len;
+    int micro, macro, quick, unsafe, plain, steps, trials, batch_size, seq_len;
     long seed;
-    char *models, *data, *json;
+    char *models, *data, *json, *compiler, *flags, *output, *budget;
+    const char **peers;
     double min_score, min_speedup;
-} given = {
-    .steps = 12, .trials = 7, .batch_size = 4, .seq_len = 256, .min_score = -1, .min_speedup = -1};
+} given = {.steps = UNSET,
+           .trials = UNSET,
+           .batch_size = UNSET,
+           .seq_len = UNSET,
+           .min_score = -1,
+           .min_speedup = -1};
 
 static struct poptOption options[] = {
     {"micro", 0, POPT_ARG_NONE, &given.micro, 0, "only level 1: each kernel against naive ones",
      NULL},
     {"macro", 0, POPT_ARG_NONE, &given.macro, 0, "only level 2: real models, really fine-tuned",
      NULL},
+    {"quick", 0, POPT_ARG_NONE, &given.quick, 0,
+     "fewer shapes, steps and controls, for searching:\n45 seconds", NULL},
+    {"budget", 0, POPT_ARG_STRING, &given.budget, 0,
+     "time that all of it may take, like 90s, 5m (the\ndefault) or 1h; what does not fit is listed",
+     "TIME"},
     {"models", 0, POPT_ARG_STRING, &given.models, 0,
      "paths or names, default all that `hone models`\nshows as here", "A,B"},
     {"data", 0, POPT_ARG_STRING, &given.data, 0, "folder with train.jsonl, default WordNet's",
      "DIR"},
-    {"steps", 0, POPT_ARG_INT, &given.steps, 0, "of fine-tuning with each set, default 12", "N"},
+    {"peer", 0, POPT_ARG_ARGV, &given.peers, 0,
+     "also trains with this command, which speaks like\n`hone train --json --lockstep` (peers/); "
+     "may be repeated",
+     "CMD"},
+    {"steps", 0, POPT_ARG_INT, &given.steps, 0,
+     "of fine-tuning with each set; default: until the\nintervals are within 2%, then loss curves "
+     "of "
+     "100 steps\nwith two seeds, as far as time allows",
+     "N"},
     {"trials", 0, POPT_ARG_INT, &given.trials, 0,
-     "pairs of samples of each kernel, default 7,\nat least 5", "N"},
-    {"batch-size", 0, POPT_ARG_INT, &given.batch_size, 0, "rows of a batch, default 4", "N"},
-    {"seq-len", 0, POPT_ARG_INT, &given.seq_len, 0, "tokens of a row, default 256", "N"},
-    {"seed", 0, POPT_ARG_LONG, &given.seed, 0, "of inputs, adapters and batches, default 0", "N"},
+     "pairs of samples of each kernel at least, default 8", "N"},
+    {"batch-size", 0, POPT_ARG_INT, &given.batch_size, 0, "rows of a batch, default 1", "N"},
+    {"seq-len", 0, POPT_ARG_INT, &given.seq_len, 0, "tokens of a row, default 256 (quick: 64)",
+     "N"},
+    {"seed", 0, POPT_ARG_LONG, &given.seed, 0,
+     "of contents, hidden shapes, adapters and batches;\ndefault: drawn, and told in the report",
+     "N"},
+    {"compiler", 0, POPT_ARG_STRING, &given.compiler, 0, "for FILE.c: gcc or clang, default cc",
+     "NAME"},
+    {"flags", 0, POPT_ARG_STRING, &given.flags, 0,
+     "for FILE.c, of optimization, default\n\"-O3 -march=native\"", "FLAGS"},
+    {"output", 'o', POPT_ARG_STRING, &given.output, 0,
+     "where FILE.c's compiled kernels go when they are\naccepted: for hone train --kernels",
+     "FILE.so"},
+    {"unsafe", 0, POPT_ARG_NONE, &given.unsafe, 0,
+     "run FILE.c's kernels also where this system cannot\nconfine them", NULL},
     {"json", 0, POPT_ARG_STRING, &given.json, 0, "write the report there too (docs/evaluation.md)",
      "FILE"},
     {"plain", 0, POPT_ARG_NONE, &given.plain, 0, "ASCII alone", NULL},
@@ -44,15 +76,21 @@ static struct poptOption options[] = {
 };
 static const hone_cli_verb verb = {
     .name = "eval",
-    .arguments = "[OPTION]...",
+    .arguments = "[FILE.c] [OPTION]...",
     .about =
         "Measures the fused kernels against naive ones: level 1 each kernel alone, level 2 real "
         "models\n"
-        "fine-tuned with both on the same batches. What cannot be run is listed as not tested.",
+        "fine-tuned with both on the same batches. What cannot be run is listed as not tested.\n"
+        "With FILE.c the candidate is that file of kernels (see hone_kernels.h): compiled and run "
+        "in "
+        "a\n"
+        "sandbox, and measured beside the naive and the shipped ones.",
     .examples =
-        "  hone eval                              both levels, about four minutes on two cores\n"
+        "  hone eval                              both levels, at most five minutes on two cores\n"
         "  hone eval --micro --json kernels.json  the kernels alone, and a report for programs\n"
-        "  hone eval --macro --models ./my-model  this model alone\n",
+        "  hone eval --macro --models ./my-model  this model alone\n"
+        "  hone eval kernels.c --output fast.so   a file of kernels; for hone train --kernels "
+        "fast.so\n",
     .options = options,
     .max_arguments = 1,
 };
@@ -81,6 +119,7 @@ static int check_numbers(void) {
                    {"batch-size", given.batch_size, 1, INT_MAX},
                    {"seq-len", given.seq_len, 2, INT_MAX}};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        if (numbers[i].value == UNSET) continue;
         if (numbers[i].value < numbers[i].least)
             return hone_cli_usage(verb.name, "--%s %d: expected %d or more", numbers[i].name,
                                   numbers[i].value, numbers[i].least);
@@ -112,6 +151,7 @@ static int verdict(const hone_eval_report *report) {
     if (!met) return HONE_EXIT_GATE;
     bool untested = !micro_only && given.models && score.models_tested < score.models_listed;
     untested |= (given.micro || !given.macro) && !isfinite(score.micro);
+    untested |= given.output && !score.accepted;
     return !score.valid || score.rows_failed || untested ? HONE_EXIT_FAILURE : HONE_EXIT_OK;
 }
 
@@ -129,7 +169,16 @@ static int evaluate(hone_eval_options *o) {
     return code;
 }
 
-static int run(void) {
+/* Without the option the library's default, which is 0. */
+static int or_default(int value) { return value == UNSET ? 0 : value; }
+
+static size_t count_words(const char **words) {
+    size_t count = 0;
+    while (words && words[count]) count++;
+    return count;
+}
+
+static int run(const char *kernels) {
     char self[PATH_MAX];
     ssize_t size = readlink("/proc/self/exe", self, sizeof self - 1);
     hone_error memory = {HONE_ERR_MEMORY, "out of memory"};
@@ -137,24 +186,36 @@ static int run(void) {
     const char **models = given.models ? hone_cli_split(given.models, &count) : NULL;
     if (given.models && !models) return hone_cli_fail(verb.name, &memory);
     self[size > 0 ? size : 0] = 0;
-    hone_eval_options o = {.micro = given.micro,
+    hone_eval_options o = {.kernels = kernels,
+                           .compiler = given.compiler,
+                           .flags = given.flags,
+                           .output = given.output,
+                           .unsafe = given.unsafe,
+                           .micro = given.micro,
                            .macro = given.macro,
+                           .quick = given.quick,
+                           .peers = given.peers,
+                           .peer_count = count_words(given.peers),
                            .models = models,
                            .model_count = count,
                            .data = given.data,
-                           .steps = given.steps,
-                           .trials = given.trials,
-                           .batch_size = given.batch_size,
-                           .seq_len = given.seq_len,
+                           .steps = or_default(given.steps),
+                           .trials = or_default(given.trials),
+                           .batch_size = or_default(given.batch_size),
+                           .seq_len = or_default(given.seq_len),
                            .seed = (uint64_t)given.seed,
                            .worker = size > 0 ? self : "hone",
                            .tuning = hone_cli_tuning(verb.name, NULL),
                            .plain = given.plain,
                            .on_line = on_line,
                            .on_progress = on_progress};
-    int code = given.models && count == 0
-                   ? hone_cli_usage(verb.name, "--models: expected a path or a name")
-                   : evaluate(&o);
+    int code = HONE_CLI_GO;
+    if (given.budget && !hone_cli_parse_seconds(given.budget, &o.budget))
+        code = hone_cli_usage(verb.name, "--budget %s: expected a time, like 90s, 5m or 1h",
+                              given.budget);
+    else if (given.models && count == 0)
+        code = hone_cli_usage(verb.name, "--models: expected a path or a name");
+    if (code == HONE_CLI_GO) code = evaluate(&o);
     free(models);
     return code;
 }
@@ -163,15 +224,13 @@ int hone_cmd_eval(int argc, const char **argv) {
     hone_cli_arguments arguments;
     int code = hone_cli_parse(&verb, argc, argv, &arguments);
     if (code != HONE_CLI_GO) return code;
-    if (arguments.count > 0)
+    const char *kernels = arguments.count > 0 ? arguments.items[0] : NULL;
+    if (!kernels && (given.compiler || given.flags || given.output || given.unsafe))
         code = hone_cli_usage(
-            verb.name,
-            "%s: this version evaluates the built-in kernels; it cannot load kernels "
-            "from a file",
-            arguments.items[0]);
+            verb.name, "--compiler, --flags, --output and --unsafe go with a file of kernels");
     if (code == HONE_CLI_GO) code = check_numbers();
     hone_cli_catch_signals();
-    if (code == HONE_CLI_GO) code = run();
+    if (code == HONE_CLI_GO) code = run(kernels);
     hone_cli_arguments_free(&arguments);
     return code;
 }

@@ -264,6 +264,17 @@ bool hone_cli_parse_size(const char *text, size_t *out) {
     return true;
 }
 
+bool hone_cli_parse_seconds(const char *text, double *out) {
+    char *end;
+    if (!isdigit((unsigned char)text[0])) return false;
+    double value = strtod(text, &end);
+    if (strspn(text, "0123456789.") != (size_t)(end - text)) return false;
+    double unit = *end == 'h' ? 3600 : *end == 'm' ? 60 : 1;
+    if (*end == 'h' || *end == 'm' || *end == 's') end++;
+    *out = value * unit;
+    return *end == 0 && value > 0 && *out < 1e9;
+}
+
 bool hone_cli_parse_seed(const char *text, uint64_t *out) {
     char *end;
     *out = 0;

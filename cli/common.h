@@ -65,6 +65,9 @@ int hone_cli_finish(const char *verb, int code);
 /* "400M", "1.5G", "4096": bytes, K, M, G, T being powers of 1024. False when it is no size. */
 bool hone_cli_parse_size(const char *text, size_t *out);
 
+/* "90", "90s", "5m", "1.5h": seconds, more than 0. False when it is no time. */
+bool hone_cli_parse_seconds(const char *text, double *out);
+
 /* A whole number from 0 to 2^64 - 1; NULL is 0. */
 bool hone_cli_parse_seed(const char *text, uint64_t *out);
 

@@ -342,15 +342,28 @@ void hone_known_models_free(hone_known_model **models, size_t count);
 enum { HONE_EVAL_MAX_PAIRS = 1024 };
 
 typedef struct hone_eval_options {
-    bool micro, macro;         /* both false: both */
+    /* A file of kernels in C (hone_kernels.h) to be measured as the candidate, compiled and run in a sandbox; NULL: the
+     * shipped kernels are. */
+    const char *kernels;
+    const char *compiler; /* gcc or clang; NULL: cc */
+    const char *flags;    /* of optimization; NULL: "-O3 -march=native" */
+    const char *output;   /* where the compiled kernels go when they were accepted; NULL: nowhere */
+    bool unsafe;          /* go on where this system cannot confine foreign code */
+    bool micro, macro;    /* both false: both */
+    bool quick;           /* fewer shapes, steps and controls: for searching, 45 s */
     const char *const *models; /* paths to evaluate on; NULL: every known model that is here */
     size_t model_count;
     const char *data; /* folder with train.jsonl; NULL: $HONE_HOME/data/wordnet */
-    int steps;        /* of macro fine-tuning for each set; 0: 12; at most HONE_EVAL_MAX_PAIRS */
-    int trials;       /* interleaved micro pairs; 0: 7; 5 to HONE_EVAL_MAX_PAIRS */
-    int batch_size, seq_len; /* of macro; 0: 4 and 256 */
-    uint64_t seed;
-    const char *worker; /* path of the `hone` program that runs one training; required for macro */
+    const char *const
+        *peers; /* [peer_count] commands that train like `hone train --json --lockstep` */
+    size_t peer_count;
+    double budget; /* seconds that all of it may take; 0: 300, or 45 when quick */
+    int steps; /* of macro fine-tuning for each set; 0: as many as the figures take; at most HONE_EVAL_MAX_PAIRS */
+    int trials;              /* interleaved micro pairs at least; 0: 8; 5 to HONE_EVAL_MAX_PAIRS */
+    int batch_size, seq_len; /* of macro; 0: 1 and 256, or 64 when quick */
+    uint64_t seed; /* of contents, shapes, adapters and order; 0: drawn, and told in the report */
+    const char *
+        worker; /* path of the `hone` program, which runs all that is measured in processes of its own */
     hone_tuning tuning; /* of micro, for both sets; the worker knows its own */
     bool plain;         /* lines in ASCII alone */
     /* One line of the running report (UTF-8, no newline) as it becomes known; returning false stops and marks the
@@ -378,6 +391,8 @@ typedef struct hone_eval_score {
     int models_tested,
         rows_failed;   /* real models fine-tuned with both sets; trainings that failed */
     int models_listed; /* different models asked for (or known), tested or not */
+    bool
+        accepted; /* the file of kernels was found right in both levels; true for the built-in ones */
 } hone_eval_score;
 hone_eval_score hone_eval_report_score(const hone_eval_report *report);
 

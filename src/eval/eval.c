@@ -3,25 +3,31 @@
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/file.h"
+#include "eval/candidate.h"
+#include "eval/lines.h"
 #include "eval/macro.h"
 #include "eval/micro.h"
-#include "eval/lines.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 enum {
-    DEFAULT_STEPS = 12,
-    DEFAULT_TRIALS = 7,
+    DEFAULT_TRIALS = 8,
     LEAST_TRIALS = 5,
-    DEFAULT_BATCH = 4,
+    DEFAULT_BATCH = 1,
     DEFAULT_SEQ = 256,
+    QUICK_SEQ = 64,
+    CURVE_STEPS = 100,
     MOST = 1 << 20
 };
-#define MICRO_SECONDS 45.0 /* of 60: preparing the last kernels comes on top */
-#define MICRO_SHARE 0.35   /* of the whole evaluation's time, for the progress bar */
+#define BUDGET 300.0
+#define QUICK_BUDGET 45.0
+#define MICRO_SECONDS 50.0 /* of 60: preparing the last kernels comes on top */
+#define QUICK_MICRO_SECONDS 20.0
+#define MICRO_SHARE 0.2 /* of the whole evaluation's time, for the progress bar */
 #define START_SECONDS 120.0
 #define STEP_SECONDS 600.0
 
@@ -29,8 +35,9 @@ typedef struct evaluation {
     const hone_eval_options *options;
     hone_eval_report *report;
     hone_lines text;
+    hone_workshop workshop;
     hone_macro_row *row; /* the one that runs */
-    char what[192];
+    double deadline;
     double done, share; /* progress before this part, and of this part */
 } evaluation;
 
@@ -57,7 +64,6 @@ static hone_status run_micro(evaluation *e, hone_error *err) {
     hone_kernels kernels;
     HONE_TRY(hone_cpu_features(&features, err));
     hone_kernels_select(features, &kernels);
-    HONE_TRY(hone_kernels_tune(&kernels, &e->options->tuning, err));
     hone_micro_options micro = {.candidate = &hone_ops_fused,
                                 .naive = &hone_ops_naive,
                                 .kernels = &kernels,
@@ -83,45 +89,59 @@ static void on_macro_start(void *user, int64_t samples) {
     evaluation *e = user;
     char count[32] = "unknown";
     if (samples >= 0) snprintf(count, sizeof count, "%lld", (long long)samples);
-    hone_lines_line(&e->text, "  Config: batch_size=%d, seq_len=%d, samples=%s, steps=%d",
-                    e->report->batch_size, e->report->seq_len, count, e->report->steps);
+    hone_lines_line(&e->text, "  Config: batch_size=%d, seq_len=%d, samples=%s",
+                    e->report->batch_size, e->report->seq_len, count);
 }
 
-static void on_macro_step(void *user, bool naive, int step, double loss, double seconds) {
+/* All of the first steps, then every tenth. */
+static void on_macro_step(void *user, const hone_training *training) {
     evaluation *e = user;
-    hone_lines_step(&e->text, naive, step, e->report->steps, loss, seconds);
+    int step = training->steps;
+    if (step <= 3 || step % 10 == 0) hone_lines_step(&e->text, training);
 }
 
-static bool macro_keep_waiting(void *user) {
-    evaluation *e = user;
-    return progress(e, e->what, (double)e->row->steps / e->report->steps);
+static bool macro_keep_going(void *user, const char *what, double part) {
+    return progress(user, what, part);
 }
 
-static hone_status run_row(evaluation *e, size_t index, hone_error *err) {
+static hone_status run_row(evaluation *e, size_t index, size_t rows_left, hone_error *err) {
+    const hone_eval_options *o = e->options;
     hone_eval_report *report = e->report;
     hone_macro_row *row = &report->macro[index];
-    hone_macro_options macro = {.worker = e->options->worker,
+    char name[32], *folder = NULL;
+    snprintf(name, sizeof name, "row-%zu", index);
+    HONE_TRY(hone_workshop_folder(&e->workshop, name, &folder, err));
+    hone_workshop_set_box(&e->workshop, o, report, row->path);
+    double left = fmax(e->deadline - hone_clock_seconds(), 1);
+    hone_macro_options macro = {.worker = o->worker,
                                 .model = row->path,
                                 .data = report->data,
                                 .weights = row->converted ? "bf16" : NULL,
-                                .candidate = "fused",
+                                .kernels = e->workshop.object,
+                                .peers = o->peers,
+                                .peer_count = o->peer_count,
                                 .steps = report->steps,
+                                .curve = o->quick ? 0 : CURVE_STEPS,
+                                .sabotages = o->quick ? 1 : HONE_OP_COUNT,
                                 .batch_size = report->batch_size,
                                 .seq_len = report->seq_len,
                                 .seed = report->seed,
+                                .seconds = left / (double)rows_left,
+                                .folder = folder,
+                                .box = o->kernels ? &e->workshop.box : NULL,
                                 .start_seconds = START_SECONDS,
                                 .step_seconds = STEP_SECONDS,
                                 .on_start = on_macro_start,
                                 .on_step = on_macro_step,
-                                .keep_waiting = macro_keep_waiting,
+                                .keep_going = macro_keep_going,
                                 .user = e};
     e->row = row;
-    snprintf(e->what, sizeof e->what, "%s (%s)", row->model, row->precision);
     hone_lines_line(&e->text, "🧪 Benchmarking %s (%s)%s...", row->model, row->size,
                     row->converted ? ", bfloat16 made from it" : "");
-    hone_status status = hone_macro_run(&macro, row, err);
+    hone_status status = hone_macro_run(&macro, report, row, err);
     hone_lines_macro_row(&e->text, row);
     e->done += e->share;
+    free(folder);
     return status;
 }
 
@@ -171,7 +191,7 @@ static hone_status probe_model(evaluation *e, const char *name, const char *size
     hone_lines_line(&e->text, "    ✅ Model available (%s, %d layers, %.0f MB)", info.precision,
                     info.layers, (double)info.weight_bytes / 1e6);
     hone_model_free(&model);
-    if (!quantized) return HONE_OK;
+    if (!quantized || e->options->quick) return HONE_OK;
     hone_macro_row *second;
     HONE_TRY(hone_report_add_macro(e->report, index, name, path, &second, err));
     snprintf(second->size, sizeof second->size, "%s",
@@ -282,7 +302,7 @@ static hone_status run_macro(evaluation *e, hone_error *err) {
     e->share = ready ? (1 - e->done) / (double)ready : 0;
     hone_status status = HONE_OK;
     for (size_t i = 0; i < e->report->macro_count && status == HONE_OK; i++) {
-        if (e->report->macro[i].precision[0]) status = run_row(e, i, err);
+        if (e->report->macro[i].precision[0]) status = run_row(e, i, ready--, err);
     }
     if (status == HONE_OK || status == HONE_ERR_INTERRUPTED) {
         if (status == HONE_ERR_INTERRUPTED) e->report->interrupted = true;
@@ -316,25 +336,63 @@ static hone_status find_data(const hone_eval_options *options, hone_eval_report 
                      report->data);
 }
 
+/* A seed that nobody could know before. */
+static hone_status choose_seed(hone_eval_report *report, uint64_t wanted, hone_error *err) {
+    uint32_t drawn = 0;
+    while (wanted == 0 && drawn == 0) {
+        if (getrandom(&drawn, sizeof drawn, 0) != (ssize_t)sizeof drawn)
+            return hone_fail(err, HONE_ERR_IO, "the system gives no random numbers; choose --seed");
+    }
+    report->seed = wanted ? wanted : drawn;
+    return HONE_OK;
+}
+
 static hone_status prepare(const hone_eval_options *o, hone_eval_report *r, hone_error *err) {
     r->micro_wanted = o->micro || !o->macro;
     r->macro_wanted = o->macro || !o->micro;
+    r->quick = o->quick;
     r->trials = o->trials ? o->trials : DEFAULT_TRIALS;
-    r->steps = o->steps ? o->steps : DEFAULT_STEPS;
+    r->steps = o->steps;
     r->batch_size = o->batch_size ? o->batch_size : DEFAULT_BATCH;
-    r->seq_len = o->seq_len ? o->seq_len : DEFAULT_SEQ;
-    r->seed = o->seed;
+    r->seq_len = o->seq_len ? o->seq_len : o->quick ? QUICK_SEQ : DEFAULT_SEQ;
+    r->budget = o->budget > 0 ? o->budget : o->quick ? QUICK_BUDGET : BUDGET;
     HONE_TRY(
         check_number("the number of trials", r->trials, LEAST_TRIALS, HONE_EVAL_MAX_PAIRS, err));
-    HONE_TRY(check_number("the number of steps", r->steps, 1, HONE_EVAL_MAX_PAIRS, err));
+    HONE_TRY(check_number("the number of steps", r->steps, 0, HONE_EVAL_MAX_PAIRS, err));
     HONE_TRY(check_number("the batch size", r->batch_size, 1, MOST, err));
     HONE_TRY(check_number("the sequence length", r->seq_len, 2, MOST, err));
+    HONE_TRY(choose_seed(r, o->seed, err));
     HONE_TRY(hone_machine_get_info(&r->machine, err));
-    if (!r->macro_wanted) return HONE_OK;
     if (!o->worker)
-        return hone_fail(err, HONE_ERR_USAGE,
-                         "evaluating on real models needs the path of the hone program");
-    return find_data(o, r, err);
+        return hone_fail(err, HONE_ERR_USAGE, "evaluating needs the path of the hone program");
+    return r->macro_wanted ? find_data(o, r, err) : HONE_OK;
+}
+
+/* What the options leave out, and a reader of the report might miss. */
+static void note_left_out(hone_eval_report *r) {
+    if (!r->micro_wanted) hone_report_not_tested(r, "level 1, each kernel alone: not asked for");
+    if (!r->macro_wanted) hone_report_not_tested(r, "level 2, real models: not asked for");
+    if (r->quick)
+        hone_report_not_tested(r, "quick: few shapes, one precision of each model, no loss curves, "
+                                  "one control with a wrong kernel");
+}
+
+static hone_status run_levels(evaluation *e, hone_error *err) {
+    const hone_eval_options *o = e->options;
+    hone_eval_report *report = e->report;
+    HONE_TRY(hone_workshop_open(&e->workshop, err));
+    if (o->kernels) HONE_TRY(hone_candidate_compile(&e->workshop, o, report, err));
+    hone_lines_start(&e->text, report);
+    note_left_out(report);
+    if (o->kernels && !e->workshop.object)
+        return HONE_OK; /* it does not compile: the verdict says so */
+    if (report->micro_wanted) HONE_TRY(run_micro(e, err));
+    /* Foreign kernels that are wrong are not worth the time of a training. */
+    bool valid = hone_eval_report_score(report).valid;
+    if (report->macro_wanted && (valid || !o->kernels)) return run_macro(e, err);
+    if (report->macro_wanted)
+        hone_report_not_tested(report, "level 2, real models: a kernel is wrong");
+    return HONE_OK;
 }
 
 hone_status hone_eval(const hone_eval_options *options, hone_eval_report **out, hone_error *err) {
@@ -345,16 +403,17 @@ hone_status hone_eval(const hone_eval_options *options, hone_eval_report **out, 
         (hone_lines){.plain = options->plain, .on_line = options->on_line, .user = options->user};
     double begin = hone_clock_seconds();
     hone_status status = prepare(options, *out, err);
-    if (status == HONE_OK) {
-        hone_lines_start(&e.text, *out);
-        if ((*out)->micro_wanted) status = run_micro(&e, err);
-        if (status == HONE_OK && (*out)->macro_wanted) status = run_macro(&e, err);
-    }
+    e.deadline = begin + (*out)->budget;
+    if (status == HONE_OK) status = run_levels(&e, err);
     if (status == HONE_ERR_INTERRUPTED) (*out)->interrupted = true;
+    bool accepted = options->kernels && status == HONE_OK && hone_candidate_judge(*out);
+    if (accepted && options->output)
+        status = hone_candidate_deliver(&e.workshop, options, *out, err);
     (*out)->seconds = hone_clock_seconds() - begin;
     if (status == HONE_OK || status == HONE_ERR_INTERRUPTED)
         hone_lines_final(&e.text, *out);
     else
         hone_eval_report_free(out);
+    hone_workshop_close(&e.workshop);
     return status;
 }

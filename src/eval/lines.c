@@ -123,10 +123,10 @@ void hone_lines_macro_start(hone_lines *text) {
     hone_lines_line(text, "============================================================");
 }
 
-void hone_lines_step(hone_lines *text, bool naive, int step, int steps, double loss,
-                     double seconds) {
-    hone_lines_line(text, "    🔬 %s  step %d/%d: loss=%.4f, time=%.2fs", naive ? "NAIVE" : "FUSED",
-                    step, steps, loss, seconds);
+void hone_lines_step(hone_lines *text, const hone_training *training) {
+    int last = training->steps - 1;
+    hone_lines_line(text, "    🔬 %-9s step %d: loss=%.4f, time=%.2fs", training->name, last + 1,
+                    training->losses[last], training->seconds[last]);
 }
 
 void hone_lines_macro_row(hone_lines *text, const hone_macro_row *row) {

@@ -17,7 +17,7 @@ typedef struct hone_macro_options {
     size_t peer_count;
     int steps;     /* of each training; 0: as many as the figures take, within `seconds` */
     int curve;     /* steps that a loss curve has, if time allows; 0: no curves */
-    bool sabotage; /* whether each kernel is made wrong once */
+    int sabotages; /* kernels that are made wrong, once each: drawn with `seed` where not all */
     int batch_size, seq_len;
     uint64_t seed;
     double seconds;     /* what the row should take */

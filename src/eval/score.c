@@ -4,6 +4,7 @@
 #include "base/size.h"
 
 #include <math.h>
+#include <string.h>
 
 double hone_score_micro(double correct_share, double speedup) {
     return 0.6 * correct_share + 0.4 * fmin(speedup / 1.2, 2);
@@ -135,6 +136,9 @@ static void score_micro(const hone_eval_report *report, hone_eval_score *score) 
 hone_eval_score hone_eval_report_score(const hone_eval_report *report) {
     hone_eval_score score = {
         .valid = true, .micro = NAN, .macro = NAN, .overall = NAN, .kernel_speedup = NAN};
+    score.accepted = strcmp(report->candidate.verdict, "accepted") == 0;
+    if (!score.accepted && strcmp(report->candidate.verdict, "not accepted") != 0)
+        score.valid = false; /* it did not compile, or broke a rule */
     score_micro(report, &score);
     hone_macro_summary macro = hone_summarize_macro(report);
     score.macro = report->interrupted ? NAN : macro.score;

@@ -1,0 +1,165 @@
+/* eval/candidate: see candidate.h. */
+#define _GNU_SOURCE 1
+#include "eval/candidate.h"
+
+#include "base/file.h"
+#include "eval/accept.h"
+#include "eval/compile.h"
+#include "eval/score.h"
+
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { OBJECT_LIMIT = 64 << 20, OPEN_FOLDERS = 16 };
+
+/* ---- the folder ---- */
+
+hone_status hone_workshop_open(hone_workshop *workshop, hone_error *err) {
+    const char *base = getenv("TMPDIR");
+    *workshop = (hone_workshop){.folder = NULL};
+    char *folder = hone_path_join(base && *base ? base : "/tmp", "hone-eval-XXXXXX");
+    if (!folder) return hone_fail_memory(err, "a path", 1);
+    if (mkdtemp(folder)) {
+        workshop->folder = realpath(folder, NULL);
+        free(folder);
+        return workshop->folder ? HONE_OK : hone_fail_memory(err, "a path", 1);
+    }
+    hone_status status = hone_fail_errno(err, "make a folder like", folder);
+    free(folder);
+    return status;
+}
+
+hone_status hone_workshop_folder(const hone_workshop *workshop, const char *name, char **out,
+                                 hone_error *err) {
+    *out = hone_path_join(workshop->folder, name);
+    if (!*out) return hone_fail_memory(err, "a path", 1);
+    return hone_file_make_directories(*out, err);
+}
+
+static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *place) {
+    (void)st, (void)kind, (void)place;
+    (void)remove(path);
+    return 0;
+}
+
+void hone_workshop_close(hone_workshop *workshop) {
+    /* Links are removed, not followed: processes that nobody trusts have written here. */
+    if (workshop->folder) nftw(workshop->folder, remove_entry, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS);
+    for (size_t i = 0; i < sizeof workshop->variables / sizeof workshop->variables[0]; i++)
+        free(workshop->variables[i]);
+    free(workshop->object);
+    free(workshop->folder);
+    *workshop = (hone_workshop){.folder = NULL};
+}
+
+/* What a training of hone takes from its environment. */
+static void set_env(hone_workshop *workshop) {
+    static const char *const names[] = {"HONE_CPU", "HONE_THREADS", "OMP_NUM_THREADS",
+                                        "OMP_THREAD_LIMIT"};
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const char *value = getenv(names[i]);
+        if (!value || asprintf(&workshop->variables[count], "%s=%s", names[i], value) < 0) continue;
+        workshop->env[count] = workshop->variables[count];
+        count++;
+    }
+    workshop->env[count] = NULL;
+}
+
+void hone_workshop_set_box(hone_workshop *workshop, const hone_eval_options *options,
+                           const hone_eval_report *report, const char *model) {
+    if (!workshop->env[0]) set_env(workshop);
+    workshop->readable[0] = options->worker;
+    workshop->readable[1] = model;
+    workshop->readable[2] = report->data;
+    workshop->readable[3] = workshop->object;
+    workshop->readable[4] = NULL;
+    workshop->box = (hone_sandbox_options){.readable = workshop->readable,
+                                           .system = true,
+                                           .env = workshop->env,
+                                           .memory = report->machine.memory_available,
+                                           .file_size = (size_t)1 << 30,
+                                           .processes = 2 * report->machine.threads + 8,
+                                           .unsafe = options->unsafe};
+}
+
+/* ---- compiling ---- */
+
+static void name_candidate(hone_eval_report *report, const char *path) {
+    hone_candidate *c = &report->candidate;
+    const char *slash = strrchr(path, '/');
+    snprintf(c->name, sizeof c->name, "%s", slash ? slash + 1 : path);
+    free(c->path);
+    c->path = strdup(path);
+}
+
+/* The first lines of what the compiler said: enough to see what is wrong. */
+static void take_diagnostics(hone_candidate *c, const char *text) {
+    snprintf(c->reason, sizeof c->reason, "%s", text && *text ? text : "the compiler said nothing");
+}
+
+hone_status hone_candidate_compile(hone_workshop *workshop, const hone_eval_options *options,
+                                   hone_eval_report *report, hone_error *err) {
+    hone_candidate *c = &report->candidate;
+    hone_compile_result result = {.object = NULL};
+    hone_compile_options how = {
+        .compiler = options->compiler, .flags = options->flags, .unsafe = options->unsafe};
+    char *folder = NULL;
+    name_candidate(report, options->kernels);
+    hone_status status = hone_workshop_folder(workshop, "kernels", &folder, err);
+    if (status == HONE_OK)
+        status = hone_compile_kernels(options->kernels, &how, folder, &result, err);
+    if (status == HONE_OK) {
+        snprintf(c->sha256, sizeof c->sha256, "%s", result.source_sha256);
+        snprintf(c->object_sha256, sizeof c->object_sha256, "%s", result.object_sha256);
+        snprintf(c->compiler, sizeof c->compiler, "%s", result.compiler ? result.compiler : "");
+        snprintf(c->flags, sizeof c->flags, "%s", result.flags ? result.flags : "");
+        if (result.verdict != HONE_VERDICT_OK) {
+            c->verdict = hone_verdict_name(result.verdict);
+            take_diagnostics(c, result.diagnostics);
+        }
+        workshop->object = result.object;
+        result.object = NULL;
+    }
+    hone_compile_result_free(&result);
+    free(folder);
+    return status;
+}
+
+/* ---- accepting ---- */
+
+static bool is_accepted(const hone_candidate *c) { return strcmp(c->verdict, "accepted") == 0; }
+
+bool hone_candidate_judge(hone_eval_report *report) {
+    hone_candidate *c = &report->candidate;
+    hone_eval_score score = hone_eval_report_score(report);
+    if (!is_accepted(c)) return false;
+    c->verdict = "not accepted";
+    if (!score.valid) {
+        snprintf(c->reason, sizeof c->reason, "a kernel is wrong");
+    } else if (score.rows_failed > 0) {
+        snprintf(c->reason, sizeof c->reason, "a training with it failed");
+    } else if (report->interrupted || !report->micro_wanted || score.models_tested == 0) {
+        snprintf(c->reason, sizeof c->reason,
+                 "both levels have to be measured, the second on one model at least");
+    } else {
+        c->verdict = "accepted";
+        return true;
+    }
+    return false;
+}
+
+hone_status hone_candidate_deliver(const hone_workshop *workshop, const hone_eval_options *options,
+                                   const hone_eval_report *report, hone_error *err) {
+    hone_buf object = hone_buf_make(OBJECT_LIMIT);
+    hone_status status = hone_file_read(workshop->object, OBJECT_LIMIT, &object, err);
+    if (status == HONE_OK)
+        status = hone_file_write_atomic(options->output, object.data, object.size, err);
+    if (status == HONE_OK) status = hone_accept_kernels(options->output, report, err);
+    hone_buf_free(&object);
+    return status;
+}
