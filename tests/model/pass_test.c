@@ -50,10 +50,18 @@ static void add_adapters(fixture *f, hone_model *model) {
         }
 }
 
+/* "file": examples/kernels.c, whose rotary embedding is an operation of its own. */
+static const char *const sets[] = {"naive", "fused", "file"};
+enum { SETS = sizeof sets / sizeof sets[0] };
+
 static void open_fixture(fixture *f, const char *ops, int threads, hone_compute compute) {
     hone_error err = {0};
     *f = (fixture){0};
-    hone_model_options options = {.threads = threads, .compute = compute, .ops = ops};
+    bool file = strcmp(ops, "file") == 0;
+    hone_model_options options = {.threads = threads,
+                                  .compute = compute,
+                                  .ops = file ? NULL : ops,
+                                  .kernels = file ? HONE_TEST_KERNELS : NULL};
     assert_ok(hone_model_open(HONE_GOLDEN_DIR "/archs/llama", &options, &f->model, &err), err);
     assert_ok(hone_model_need_positions(f->model, ROWS, &err), err);
     assert_ok(hone_pass_open(&f->pass, f->model, threads, &err), err);
@@ -122,30 +130,58 @@ static double relative_difference(const float *a, const float *b, size_t n) {
     return sqrt(difference / norm);
 }
 
-static void naive_and_fused_agree(void **state) {
+static void sets_agree(void **state) {
     (void)state;
     const struct {
         hone_compute compute;
         double loss, gradient;
     } cases[] = {{HONE_COMPUTE_F32, 1e-6, 1e-5}, {HONE_COMPUTE_BF16, 1e-2, 5e-2}};
     for (size_t c = 0; c < 2; c++) {
-        fixture naive, fused;
+        fixture naive, other;
         open_fixture(&naive, "naive", 2, cases[c].compute);
-        open_fixture(&fused, "fused", 2, cases[c].compute);
-        double a = run(&naive), b = run(&fused);
-        assert_true(fabs(a - b) <= cases[c].loss * a);
-        double d = relative_difference(fused.gradients, naive.gradients, naive.gradient_count);
-        if (!(d <= cases[c].gradient)) fail_msg("gradients differ by %g", d);
+        double a = run(&naive);
+        for (int s = 1; s < SETS; s++) {
+            open_fixture(&other, sets[s], 2, cases[c].compute);
+            double b = run(&other);
+            assert_true(fabs(a - b) <= cases[c].loss * a);
+            double d = relative_difference(other.gradients, naive.gradients, naive.gradient_count);
+            if (!(d <= cases[c].gradient)) fail_msg("%s: gradients differ by %g", sets[s], d);
+            close_fixture(&other);
+        }
         close_fixture(&naive);
-        close_fixture(&fused);
+    }
+}
+
+/* The model counts what ran: rope_embeddings only where attention does not rotate by itself. */
+static void calls_are_counted(void **state) {
+    (void)state;
+    for (int s = 0; s < SETS; s++) {
+        fixture f;
+        open_fixture(&f, sets[s], 2, HONE_COMPUTE_F32);
+        run(&f);
+        uint64_t layers = (uint64_t)f.model->config.layers;
+        bool file = strcmp(sets[s], "file") == 0;
+        for (int op = 0; op < HONE_OP_COUNT; op++) {
+            hone_kernel_calls calls = hone_model_get_kernel_calls(f.model, op);
+            assert_string_equal(calls.name, hone_op_names[op]);
+            assert_false(calls.inherited);
+            uint64_t want = op == HONE_OP_attention_with_rope || op == HONE_OP_swiglu_activation
+                                ? layers
+                            : op == HONE_OP_rms_norm        ? 2 * layers + 1
+                            : op == HONE_OP_rope_embeddings ? (file ? 2 * layers : 0)
+                                                            : 0;
+            if (want || op == HONE_OP_rope_embeddings) assert_int_equal(calls.forward, want);
+            assert_true((calls.backward > 0) == (calls.forward > 0));
+        }
+        assert_null(hone_model_get_kernel_calls(f.model, HONE_OP_COUNT).name);
+        close_fixture(&f);
     }
 }
 
 static void threads_do_not_change_a_bit(void **state) {
     (void)state;
-    const char *const sets[] = {"naive", "fused"};
     const hone_compute computes[] = {HONE_COMPUTE_F32, HONE_COMPUTE_BF16};
-    for (int s = 0; s < 2; s++)
+    for (int s = 0; s < SETS; s++)
         for (int c = 0; c < 2; c++) {
             fixture one, many;
             open_fixture(&one, sets[s], 1, computes[c]);
@@ -167,9 +203,8 @@ static void threads_do_not_change_a_bit(void **state) {
  * which is the first that backward comes to, and need not be run again. */
 static void checkpointing_gives_the_same_gradients_in_less_memory(void **state) {
     (void)state;
-    const char *const sets[] = {"naive", "fused"};
     const hone_compute computes[] = {HONE_COMPUTE_F32, HONE_COMPUTE_BF16};
-    for (int s = 0; s < 2; s++)
+    for (int s = 0; s < SETS; s++)
         for (int c = 0; c < 2; c++) {
             fixture plain, checkpointed;
             open_fixture(&plain, sets[s], 2, computes[c]);
@@ -234,8 +269,7 @@ static void finite_differences_confirm_gradients(void **state) {
 /* Two documents in one batch, as segments, equal each alone. */
 static void isolated_segments_equal_documents_alone(void **state) {
     (void)state;
-    const char *const sets[] = {"naive", "fused"};
-    for (int s = 0; s < 2; s++) {
+    for (int s = 0; s < SETS; s++) {
         fixture f;
         open_fixture(&f, sets[s], 2, HONE_COMPUTE_F32);
         float packed[ROWS];
@@ -295,7 +329,8 @@ static void frozen_blocks_below_cost_nothing_and_change_nothing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(naive_and_fused_agree),
+        cmocka_unit_test(sets_agree),
+        cmocka_unit_test(calls_are_counted),
         cmocka_unit_test(threads_do_not_change_a_bit),
         cmocka_unit_test(checkpointing_gives_the_same_gradients_in_less_memory),
         cmocka_unit_test(finite_differences_confirm_gradients),
