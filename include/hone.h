@@ -385,6 +385,10 @@ hone_eval_score hone_eval_report_score(const hone_eval_report *report);
 hone_status hone_eval_report_write_json(const hone_eval_report *report, const char *path,
                                         hone_error *err);
 
+/* The report as one page with charts that needs nothing else, written atomically. */
+hone_status hone_eval_report_write_html(const hone_eval_report *report, const char *path,
+                                        hone_error *err);
+
 /* ---- tuning (libhone_lab) ----------------------------------------------------------------------- */
 
 /* One value of one constant against what was the best before. */
