@@ -1,5 +1,5 @@
 # bench/: the program behind the figures of the documents, built by `make bench` alone. oneDNN (libdnnl-dev, version 2)
-# and Chart.js (libjs-chart.js) are used where they are installed.
+# is used where it is installed.
 set(bench_dir ${CMAKE_SOURCE_DIR}/bench)
 file(GLOB bench_sources CONFIGURE_DEPENDS ${bench_dir}/*.c)
 find_package(dnnl 2 QUIET)

@@ -400,6 +400,10 @@ hone_eval_score hone_eval_report_score(const hone_eval_report *report);
 hone_status hone_eval_report_write_json(const hone_eval_report *report, const char *path,
                                         hone_error *err);
 
+/* The report as one page with charts that needs nothing else, written atomically. */
+hone_status hone_eval_report_write_html(const hone_eval_report *report, const char *path,
+                                        hone_error *err);
+
 /* Whether hone_eval has accepted this shared object of kernels on this machine: it is known by its contents. */
 hone_status hone_kernels_accepted(const char *path, bool *accepted, hone_error *err);
 

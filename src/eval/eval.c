@@ -97,7 +97,7 @@ static void on_macro_start(void *user, int64_t samples) {
 static void on_macro_step(void *user, const hone_training *training) {
     evaluation *e = user;
     int step = training->steps;
-    if (step <= 3 || step % 10 == 0) hone_lines_step(&e->text, training);
+    if (step <= 3 || step % 10 == 0) hone_lines_step(&e->text, e->report, training);
 }
 
 static bool macro_keep_going(void *user, const char *what, double part) {

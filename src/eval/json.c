@@ -1,4 +1,5 @@
-/* eval/json: a report as a JSON file; docs/evaluation.md gives the schema. */
+/* eval/json: a report as a JSON file, and as a page around the same JSON; docs/evaluation.md gives the schema. */
+#include "eval/page.h"
 #include "eval/schema.h"
 #include "eval/score.h"
 
@@ -291,6 +292,16 @@ hone_status hone_eval_report_write_json(const hone_eval_report *report, const ch
     json_t *value;
     HONE_TRY(hone_report_json(report, &value, err));
     hone_status status = hone_json_write(path, value, err);
+    json_decref(value);
+    return status;
+}
+
+hone_status hone_eval_report_write_html(const hone_eval_report *report, const char *path,
+                                        hone_error *err) {
+    json_t *value;
+    hone_page_parts parts = hone_page_evaluation();
+    HONE_TRY(hone_report_json(report, &value, err));
+    hone_status status = hone_page_write(path, &parts, value, err);
     json_decref(value);
     return status;
 }

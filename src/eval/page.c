@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-static const size_t template_limit = 1 << 20, script_limit = 8 << 20, page_limit = 64 << 20;
+static const size_t page_limit = 128 << 20;
 
 /* JSON has "<" inside strings alone, where \u003c means the same and is no markup. */
 static hone_status append_data(const json_t *data, hone_buf *out, hone_error *err) {
@@ -40,41 +40,68 @@ static hone_status append_script(const char *script, hone_buf *out, hone_error *
     return HONE_OK;
 }
 
-static hone_status find_mark(const char *text, const char *mark, const char **out,
-                             hone_error *err) {
-    *out = strstr(text, mark);
-    if (*out && !strstr(*out + 1, mark)) return HONE_OK;
-    return hone_fail(err, HONE_ERR_FORMAT, "the page's template: expected one %s, found %s", mark,
-                     *out ? "more" : "none");
+hone_page_parts hone_page_evaluation(void) {
+    return (hone_page_parts){hone_page_file_evaluation, hone_page_file_style,
+                             hone_page_file_helpers, hone_page_file_charts};
 }
 
-hone_status hone_page_format(const char *page_template, const json_t *data, const char *script,
-                             hone_buf *out, hone_error *err) {
-    static const char *const marks[2] = {"{{data}}", "{{script}}"};
-    const char *at[2];
-    for (int i = 0; i < 2; i++) HONE_TRY(find_mark(page_template, marks[i], &at[i], err));
-    const char *from = page_template;
-    for (int i = 0; i < 2; i++) {
-        int mark = (at[0] < at[1]) == (i == 0) ? 0 : 1;
-        HONE_TRY(hone_buf_append(out, from, (size_t)(at[mark] - from), err));
-        HONE_TRY(mark == 0 ? append_data(data, out, err) : append_script(script, out, err));
-        from = at[mark] + strlen(marks[mark]);
+enum { DATA, STYLE, HELPERS, CHARTS, MARKS };
+static const char *const marks[MARKS] = {"{{data}}", "{{style}}", "{{helpers}}", "{{charts}}"};
+
+static hone_status check_marks(const char *page, hone_error *err) {
+    for (int i = 0; i < MARKS; i++) {
+        const char *at = strstr(page, marks[i]);
+        if (!at || strstr(at + 1, marks[i]))
+            return hone_fail(err, HONE_ERR_FORMAT, "the page's template: expected one %s, found %s",
+                             marks[i], at ? "more" : "none");
+    }
+    return HONE_OK;
+}
+
+/* The mark that stands first in `text`; MARKS when there is none. */
+static int next_mark(const char *text, const char **at) {
+    int next = MARKS;
+    *at = NULL;
+    for (int i = 0; i < MARKS; i++) {
+        const char *found = strstr(text, marks[i]);
+        if (!found || (*at && *at < found)) continue;
+        *at = found;
+        next = i;
+    }
+    return next;
+}
+
+static hone_status append_part(int mark, const hone_page_parts *parts, const json_t *data,
+                               hone_buf *out, hone_error *err) {
+    switch (mark) {
+    case DATA:
+        return append_data(data, out, err);
+    case STYLE:
+        return hone_buf_append_str(out, parts->style, err);
+    case HELPERS:
+        return append_script(parts->helpers, out, err);
+    default:
+        return append_script(parts->charts, out, err);
+    }
+}
+
+hone_status hone_page_format(const hone_page_parts *parts, const json_t *data, hone_buf *out,
+                             hone_error *err) {
+    const char *from = parts->page, *at;
+    HONE_TRY(check_marks(from, err));
+    for (int mark; (mark = next_mark(from, &at)) != MARKS;) {
+        HONE_TRY(hone_buf_append(out, from, (size_t)(at - from), err));
+        HONE_TRY(append_part(mark, parts, data, out, err));
+        from = at + strlen(marks[mark]);
     }
     return hone_buf_append_str(out, from, err);
 }
 
-hone_status hone_page_write(const char *path, const char *template_path, const json_t *data,
-                            const char *script_path, hone_error *err) {
-    hone_buf page_template = {0}, script = {0}, page = hone_buf_make(page_limit);
-    hone_status status;
-    HONE_TRY_GOTO(status, done, hone_file_read(template_path, template_limit, &page_template, err));
-    HONE_TRY_GOTO(status, done, hone_file_read(script_path, script_limit, &script, err));
-    HONE_TRY_GOTO(status, done,
-                  hone_page_format(page_template.data, data, script.data, &page, err));
-    status = hone_file_write_atomic(path, page.data, page.size, err);
-done:
-    hone_buf_free(&page_template);
-    hone_buf_free(&script);
+hone_status hone_page_write(const char *path, const hone_page_parts *parts, const json_t *data,
+                            hone_error *err) {
+    hone_buf page = hone_buf_make(page_limit);
+    hone_status status = hone_page_format(parts, data, &page, err);
+    if (status == HONE_OK) status = hone_file_write_atomic(path, page.data, page.size, err);
     hone_buf_free(&page);
     return status;
 }

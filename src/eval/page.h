@@ -1,20 +1,31 @@
-/* eval/page: an offline page from a template, a JSON value and a script. Layer eval, over base alone.
+/* eval/page: an offline page from a template, a JSON value, a stylesheet and scripts. Layer eval, over base alone.
  *
- * In the template, {{data}} stands where the JSON goes, inside <script type="application/json">...</script>, and
- * {{script}} where the script goes, inside <script>...</script>. Whatever the value's strings hold, the page's own
- * markup stays as the template has it. */
+ * In the template {{data}} stands where the JSON goes, inside <script type="application/json">...</script>,
+ * {{style}} inside <style>...</style>, {{helpers}} (page/helpers.js) and {{charts}} (Chart.js) inside
+ * <script>...</script>. Whatever the value's strings hold, the page's own markup stays as the template has it. */
 #ifndef HONE_EVAL_PAGE_H
 #define HONE_EVAL_PAGE_H
 
 #include "base/json.h"
 
-/* Appends the page to *out. Either mark must be there once, the script's before or after the data's; HONE_ERR_FORMAT
- * when it is not. */
-hone_status hone_page_format(const char *page_template, const json_t *data, const char *script,
-                             hone_buf *out, hone_error *err);
+/* The files of src/eval/page, and Chart.js, as they were when the library was built: "" where Chart.js was not. */
+extern const char *const hone_page_file_evaluation,
+    *const hone_page_file_style, *const hone_page_file_helpers, *const hone_page_file_charts;
 
-/* Reads the template and the script from files and writes the page atomically. */
-hone_status hone_page_write(const char *path, const char *template_path, const json_t *data,
-                            const char *script_path, hone_error *err);
+typedef struct hone_page_parts {
+    const char *page; /* the template */
+    const char *style, *helpers, *charts;
+} hone_page_parts;
+
+/* The page of an evaluation; another page takes its own template and the rest from here. */
+hone_page_parts hone_page_evaluation(void);
+
+/* Appends the page to *out. Each mark must be in the template once, in any order; HONE_ERR_FORMAT when it is not. */
+hone_status hone_page_format(const hone_page_parts *parts, const json_t *data, hone_buf *out,
+                             hone_error *err);
+
+/* Writes the page atomically. */
+hone_status hone_page_write(const char *path, const hone_page_parts *parts, const json_t *data,
+                            hone_error *err);
 
 #endif

@@ -142,7 +142,7 @@ typedef struct hone_candidate {
     char compiler[128], flags[256];
     char set_name[64];
     bool has[HONE_OP_COUNT]; /* which of the six it implements itself */
-    const char *verdict;     /* "accepted", "WRONG", "VIOLATION", ...; static */
+    const char *verdict;     /* "accepted", "not accepted", "WRONG", ...; static */
     char reason[1024];
 } hone_candidate;
 

@@ -4,6 +4,7 @@
 #include "base/size.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 double hone_score_micro(double correct_share, double speedup) {
@@ -17,19 +18,70 @@ double hone_score_macro(double speedup, double shipped_speedup, double loss_diff
            0.3 * fmax(0, 1 - loss_diff / 0.1) + 0.1 * memory;
 }
 
+static bool is_unnoticed(const hone_macro_row *row, int kernel) {
+    const hone_sabotage *sabotage = &row->sabotage[kernel];
+    const uint64_t *calls = row->side[HONE_SIDE_CANDIDATE].calls[kernel];
+    return sabotage->tested && calls[0] + calls[1] > 0 && !hone_sabotage_noticed(sabotage);
+}
+
+bool hone_report_is_void(const hone_eval_report *report, char *why, size_t size) {
+    const hone_candidate *c = &report->candidate;
+    bool whole = strcmp(c->verdict, "accepted") == 0 || strcmp(c->verdict, "not accepted") == 0;
+    if (!whole) { /* it did not compile, or broke a rule */
+        snprintf(why, size, "%s: %s", c->verdict, c->reason[0] ? c->reason : "no reason is known");
+        return true;
+    }
+    for (size_t i = 0; i < report->macro_count; i++) {
+        const hone_macro_row *row = &report->macro[i];
+        for (int k = 0; row->status == HONE_MACRO_TESTED && k < HONE_OP_COUNT; k++) {
+            if (!is_unnoticed(row, k)) continue;
+            snprintf(why, size, "%s: made wrong on purpose, %s did not change the loss", row->model,
+                     hone_op_names[k]);
+            return true;
+        }
+    }
+    return false;
+}
+
 bool hone_row_is_wrong(const hone_micro_row *row) {
     return (row->checked || row->tested) && !row->correct;
 }
 
+/* A geometric mean with its interval, growing row by row. */
+typedef struct mean {
+    size_t count;
+    double sum, below, above; /* logarithms; squares of the distances to the ends */
+} mean;
+
+static void mean_add(mean *m, const hone_comparison *c) {
+    double middle = log(c->ratio), below = middle - log(c->interval.low),
+           above = log(c->interval.high) - middle;
+    if (!(c->ratio > 0)) return;
+    m->count++;
+    m->sum += middle;
+    m->below += below * below;
+    m->above += above * above;
+}
+
+static double mean_ratio(const mean *m, hone_interval *interval) {
+    double n = (double)m->count, middle = m->sum / n;
+    *interval = (hone_interval){NAN, NAN};
+    if (m->count == 0) return NAN;
+    *interval = (hone_interval){exp(middle - sqrt(m->below) / n), exp(middle + sqrt(m->above) / n)};
+    return exp(middle);
+}
+
 hone_kernel_summary hone_summarize_kernel(const hone_eval_report *report, int kernel, int passes) {
-    hone_kernel_summary s = {.correct = true};
-    double log_speedup = 0, log_memory = 0;
-    size_t timed = 0, weighed = 0;
+    hone_kernel_summary s = {.correct = true, .inherited = true};
+    double log_memory = 0;
+    size_t weighed = 0;
+    mean over_naive = {0}, over_shipped = {0};
     for (size_t i = 0; i < report->micro_count; i++) {
         const hone_micro_row *row = &report->micro[i];
         int pass = row->backward ? HONE_PASS_BACKWARD : HONE_PASS_FORWARD;
         if (row->kernel != kernel || (pass & passes) == 0) continue;
         s.rows++;
+        s.inherited &= row->inherited;
         if (hone_row_is_wrong(row)) {
             s.correct = false;
             if (!s.wrong) s.wrong = row;
@@ -38,8 +90,8 @@ hone_kernel_summary hone_summarize_kernel(const hone_eval_report *report, int ke
         if (!row->tested) continue;
         s.tested++;
         if (!(row->over_naive.ratio > 0)) continue;
-        timed++;
-        log_speedup += log(row->over_naive.ratio);
+        mean_add(&over_naive, &row->over_naive);
+        mean_add(&over_shipped, &row->over_shipped);
         if (row->memory_ratio > 0) {
             weighed++;
             log_memory += log(row->memory_ratio);
@@ -47,7 +99,9 @@ hone_kernel_summary hone_summarize_kernel(const hone_eval_report *report, int ke
         s.seconds += row->seconds[HONE_SIDE_CANDIDATE];
         s.naive_seconds += row->seconds[HONE_SIDE_NAIVE];
     }
-    s.speedup = timed ? exp(log_speedup / (double)timed) : NAN;
+    s.inherited &= s.rows > 0;
+    s.speedup = mean_ratio(&over_naive, &s.interval);
+    s.over_shipped = mean_ratio(&over_shipped, &s.over_shipped_interval);
     s.memory_ratio = weighed ? exp(log_memory / (double)weighed) : NAN;
     return s;
 }
@@ -123,10 +177,10 @@ static void score_micro(const hone_eval_report *report, hone_eval_score *score) 
     bool whole = report->micro_wanted;
     for (int k = 0; k < HONE_OP_COUNT; k++) {
         hone_kernel_summary s = hone_summarize_kernel(report, k, HONE_PASS_BOTH);
-        if (s.rows == 0 || s.tested != s.rows) whole = false;
-        if (s.correct) correct++;
+        if (s.rows == 0 || (s.tested != s.rows && !s.inherited)) whole = false;
+        if (s.correct && !s.inherited) correct++;
         if (s.wrong) score->valid = false;
-        speedups[k] = s.speedup;
+        speedups[k] = s.inherited ? 1 : s.speedup;
     }
     if (!whole) return;
     score->kernel_speedup = hone_stats_geometric_mean(speedups, HONE_OP_COUNT);
@@ -137,8 +191,8 @@ hone_eval_score hone_eval_report_score(const hone_eval_report *report) {
     hone_eval_score score = {
         .valid = true, .micro = NAN, .macro = NAN, .overall = NAN, .kernel_speedup = NAN};
     score.accepted = strcmp(report->candidate.verdict, "accepted") == 0;
-    if (!score.accepted && strcmp(report->candidate.verdict, "not accepted") != 0)
-        score.valid = false; /* it did not compile, or broke a rule */
+    char why[256];
+    if (hone_report_is_void(report, why, sizeof why)) score.valid = false;
     score_micro(report, &score);
     hone_macro_summary macro = hone_summarize_macro(report);
     score.macro = report->interrupted ? NAN : macro.score;
@@ -162,15 +216,8 @@ hone_macro_verdict hone_verdict_macro(double speedup, double memory_ratio, doubl
 }
 
 const char *hone_consistency(const hone_eval_report *report) {
-    double low = INFINITY, high = 0;
-    size_t models = 0;
-    for (size_t i = 0; i < report->model_count; i++) {
-        model_average model = average_model(report, i);
-        if (!model.tested) continue;
-        models++;
-        low = fmin(low, exp(model.log_speedup));
-        high = fmax(high, exp(model.log_speedup));
-    }
-    if (models < 2) return "not measurable";
-    return high <= 1.25 * low ? "High" : high <= 1.6 * low ? "Medium" : "Low";
+    hone_macro_summary s = hone_summarize_macro(report);
+    if (s.models < 2) return "not measurable";
+    double spread = s.speedup_high / s.speedup_low;
+    return spread <= 1.25 ? "High" : spread <= 1.6 ? "Medium" : "Low";
 }

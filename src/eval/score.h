@@ -12,14 +12,24 @@ double hone_score_micro(double correct_share, double speedup);
 double hone_score_macro(double speedup, double shipped_speedup, double loss_diff,
                         double memory_ratio);
 
+/* Why the run is void, apart from wrong kernels: the candidate was not accepted, or a kernel that ran in a model was
+ * made wrong there and the loss did not change. False: it is not. */
+bool hone_report_is_void(const hone_eval_report *report, char *why, size_t size);
+
 /* Found wrong, by the check before the timing or by a timed call. */
 bool hone_row_is_wrong(const hone_micro_row *row);
 
 /* All rows of one kernel (passes: 1 forward, 2 backward, 3 both). */
 typedef struct hone_kernel_summary {
     size_t rows, tested;
-    bool correct;                  /* of those checked or tested */
-    double speedup, memory_ratio;  /* geometric means over the rows; NaN for none */
+    bool correct;                 /* of those checked or tested */
+    bool inherited;               /* all rows are: the candidate has no such kernel */
+    double speedup, memory_ratio; /* geometric means over the rows; NaN for none */
+    hone_interval
+        interval; /* of the speedup: the rows' distances to their ends, in logarithms, as the root
+                                    * of the sum of squares over the number of rows */
+    double over_shipped; /* the same over the shipped set */
+    hone_interval over_shipped_interval;
     double seconds, naive_seconds; /* sums over the rows */
     const hone_micro_row *wrong;   /* the first wrong one; NULL when correct */
     const hone_micro_row *missing; /* the first one not tested; NULL when all were */
@@ -46,8 +56,8 @@ typedef struct hone_macro_verdict {
 } hone_macro_verdict;
 hone_macro_verdict hone_verdict_macro(double speedup, double memory_ratio, double loss_diff);
 
-/* "High" when the largest speedup of a model is at most 1.25 times the smallest, "Medium" up to 1.6 times, else
- * "Low"; "not measurable" with fewer than two models. */
+/* Over all rows tested, of every model in every precision: "High" when the largest speedup is at most 1.25 times the
+ * smallest, "Medium" up to 1.6 times, else "Low"; "not measurable" with fewer than two models. */
 const char *hone_consistency(const hone_eval_report *report);
 
 #endif

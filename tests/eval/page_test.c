@@ -5,12 +5,14 @@
 #include "temp.h"
 
 static const char page_template[] =
-    "<body><script>{{script}}</script><script type=\"application/json\">{{data}}</script></body>";
+    "<style>{{style}}</style><script>{{charts}}</script><script>{{helpers}}</script>"
+    "<script type=\"application/json\">{{data}}</script></body>";
 
-/* The page of this value and script, or NULL; the caller frees. */
+/* The page of this value and helping script, or NULL; the caller frees. */
 static char *format(const char *shape, const json_t *data, const char *script, hone_error *err) {
     hone_buf out = hone_buf_make(1 << 20);
-    if (hone_page_format(shape, data, script, &out, err) == HONE_OK) return out.data;
+    hone_page_parts parts = {shape, "p{}", script, "chart"};
+    if (hone_page_format(&parts, data, &out, err) == HONE_OK) return out.data;
     hone_buf_free(&out);
     return NULL;
 }
@@ -27,25 +29,27 @@ static void marks_give_way(void **state) {
     json_t *data = json_pack("{s:i, s:s}", "a", 1, "b", "two");
     char *page = format(page_template, data, "run();", &err);
     assert_non_null(page);
-    assert_string_equal(page, "<body><script>run();</script><script type=\"application/json\">"
+    assert_string_equal(page, "<style>p{}</style><script>chart</script><script>run();</script>"
+                              "<script type=\"application/json\">"
                               "{\"a\": 1, \"b\": \"two\"}</script></body>");
     free(page);
-    page = format("{{data}} then {{script}}!", data, "x", &err);
+    page = format("{{data}} then {{helpers}}!{{charts}}{{style}}", data, "x", &err);
     assert_non_null(page);
-    assert_string_equal(page, "{\"a\": 1, \"b\": \"two\"} then x!");
+    assert_string_equal(page, "{\"a\": 1, \"b\": \"two\"} then x!chartp{}");
     free(page);
     json_decref(data);
 }
 
 static void data_cannot_leave_its_element(void **state) {
     (void)state;
-    const char *hostile = "</script><script>alert(1)</script><!-- \xe2\x80\xa8 {{script}} {{data}}";
+    const char *hostile =
+        "</script><script>alert(1)</script><!-- \xe2\x80\xa8 {{helpers}} {{data}}";
     hone_error err;
     json_t *data = json_pack("[s, {s:i}]", hostile, hostile, 1), *back;
     char *page = format(page_template, data, "run();", &err);
     assert_non_null(page);
-    assert_int_equal(count(page, "</script"), 2);
-    assert_int_equal(count(page, "<script"), 2);
+    assert_int_equal(count(page, "</script"), 3);
+    assert_int_equal(count(page, "<script"), 3);
     assert_int_equal(count(page, "<!--"), 0);
     assert_int_equal(count(page, "run();"), 1); /* a mark inside the data is text */
     char *begin = strstr(page, "json\">") + 6, *end = strstr(begin, "</script>");
@@ -69,13 +73,18 @@ static void script_cannot_leave_its_element(void **state) {
 
 static void template_needs_each_mark_once(void **state) {
     (void)state;
-    static const char *const bad[] = {"", "{{data}}", "{{script}}", "{{data}}{{script}}{{data}}"};
+    static const char *const bad[][2] = {
+        {"", "{{data}}"},
+        {"{{data}}{{style}}{{charts}}", "{{helpers}}"},
+        {"{{data}}{{helpers}}{{charts}}", "{{style}}"},
+        {"{{data}}{{helpers}}{{style}}", "{{charts}}"},
+        {"{{data}}{{helpers}}{{style}}{{charts}}{{data}}", "{{data}}"}};
     json_t *data = json_array();
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         hone_error err = {0};
-        assert_null(format(bad[i], data, "x", &err));
+        assert_null(format(bad[i][0], data, "x", &err));
         assert_int_equal(err.status, HONE_ERR_FORMAT);
-        assert_non_null(strstr(err.message, i == 1 ? "{{script}}" : "{{data}}"));
+        assert_non_null(strstr(err.message, bad[i][1]));
     }
     json_decref(data);
 }
@@ -84,21 +93,39 @@ static void page_is_a_file(void **state) {
     (void)state;
     hone_error err;
     temp_folder folder = temp_make();
-    char *path = temp_path(&folder, "page.html"), *shape = temp_path(&folder, "template"),
-         *script = temp_path(&folder, "script");
+    char *path = temp_path(&folder, "page.html");
     json_t *data = json_pack("[i]", 7);
-    assert_int_equal(hone_page_write(path, shape, data, script, &err), HONE_ERR_IO);
-    temp_write(shape, page_template, strlen(page_template));
-    temp_write(script, "go()", 4);
-    assert_ok(hone_page_write(path, shape, data, script, &err), err);
+    hone_page_parts parts = {page_template, "", "go()", ""};
+    assert_int_equal(hone_page_write("/nonexistent/page.html", &parts, data, &err), HONE_ERR_IO);
+    assert_ok(hone_page_write(path, &parts, data, &err), err);
     hone_buf page;
     assert_ok(hone_file_read(path, 1 << 16, &page, &err), err);
     assert_non_null(strstr(page.data, "<script>go()</script>"));
     assert_non_null(strstr(page.data, ">[7]</script>"));
     hone_buf_free(&page);
     json_decref(data);
-    free(path), free(shape), free(script);
+    free(path);
     temp_remove(&folder);
+}
+
+/* What the build took along is whole, and names nothing that a browser would fetch. */
+static void own_files_are_whole(void **state) {
+    (void)state;
+    static const char *const names[] = {"evaluation.html", "style.css", "helpers.js"};
+    hone_page_parts parts = hone_page_evaluation();
+    const char *const held[] = {parts.page, parts.style, parts.helpers};
+    for (size_t i = 0; i < 3; i++) {
+        char path[512];
+        hone_buf file;
+        hone_error err;
+        snprintf(path, sizeof path, "%s/src/eval/page/%s", HONE_SOURCE_DIR, names[i]);
+        assert_ok(hone_file_read(path, 1 << 20, &file, &err), err);
+        assert_string_equal(held[i], file.data);
+        assert_int_equal(
+            count(held[i], "http:") + count(held[i], "https:") + count(held[i], "url("), 0);
+        assert_int_equal(count(held[i], "innerHTML") + count(held[i], "eval("), 0);
+        hone_buf_free(&file);
+    }
 }
 
 int main(void) {
@@ -108,6 +135,7 @@ int main(void) {
         cmocka_unit_test(script_cannot_leave_its_element),
         cmocka_unit_test(template_needs_each_mark_once),
         cmocka_unit_test(page_is_a_file),
+        cmocka_unit_test(own_files_are_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,7 +9,7 @@
 #include "eval/lines.h"
 #include "example.h"
 
-static char lines[16384];
+static char lines[32768];
 
 static bool collect(void *user, const char *line) {
     (void)user;
@@ -65,8 +65,12 @@ static void print_all(void) {
     }
     hone_lines_micro_end(&out, report);
     hone_lines_macro_start(&out);
-    hone_lines_step(&out, false, 8, 8, 1.87654, 1.234);
-    hone_lines_step(&out, true, 8, 8, 1.87734, 2.5);
+    double losses[8] = {[7] = 1.87654}, seconds[8] = {[7] = 1.234};
+    hone_training step = {.name = "candidate", .steps = 8, .losses = losses, .seconds = seconds};
+    hone_lines_step(&out, report, &step);
+    snprintf(step.name, sizeof step.name, "naive");
+    losses[7] = 1.87734, seconds[7] = 2.5;
+    hone_lines_step(&out, report, &step);
     for (size_t i = 0; i < report->macro_count; i++) hone_lines_macro_row(&out, &report->macro[i]);
     hone_lines_macro_end(&out, report);
     hone_lines_final(&out, report);
@@ -165,9 +169,94 @@ static void wrong_without_times_is_wrong(void **state) {
                "batch 1: y differs");
 }
 
+/* A file of kernels, three sides, a peer, curves, controls, and what was not tested. */
+static void everything_has_its_line(void **state) {
+    (void)state;
+    add_everything(report);
+    print_all();
+    assert_has("   compiled by gcc 12.2.0 with -O3 -march=native");
+    assert_has("    over the shipped kernel: no difference shown (0.97–1.04) ⚪");
+    assert_has("  rope_embeddings: ⬜ inherited: the shipped kernel ran, nothing is credited");
+    assert_has("  Correct kernels: 5 of 6");
+    assert_has("  Noise: measuring a kernel that does nothing takes 41 ns");
+    assert_has("  Noise: the shipped set against itself: no difference shown (0.99–1.01, p=0.800)");
+    assert_has("  Roofs of this machine: float32 200 GFLOP/s, cache 90 GB/s, memory 20 GB/s");
+    assert_has("    🔬 CANDIDATE  step 8/8: loss=1.8765, time=1.23s");
+    assert_has("     over naive: 1.50x (1.50–1.50, p=0.035)");
+    assert_has("     over shipped: no difference shown (0.94–1.01, p=0.399)");
+    assert_has("     candidate: 1014 tokens/s, peak 310 MiB, loss diff 0.0008, hidden loss 2.2508");
+    assert_has("     naive: 676 tokens/s, peak 1000 MiB, hidden loss 2.2500");
+    assert_has(
+        "     torch_lora.py: 507 tokens/s, peak 2000 MiB, loss diff 0.0100, hidden loss 2.2600");
+    assert_has("     mlx: ❌ exit status 127");
+    assert_has(
+        "     memory of shipped, MiB: data 2, weights 3, tables 4, trained 5, gradients 6, moments "
+        "7, saving 8, activations 9, scratch 10, other 1");
+    assert_has("     curves of 120 steps, 2 seeds: loss diff 0.0005 at the end, 0.0005 at most");
+    assert_has("     seeds alone differ by 0.0500: the candidate's difference is within that ✅");
+    assert_has("     hidden loss of the model untrained: 3.5000");
+    assert_has("     sabotage: each of 6 kernels, made wrong, changed the loss ✅");
+    assert_has("     calls: each of 6 kernels ran, 2880 times in all");
+    assert_has("⬜ Not tested:");
+    assert_has("  - org/absent: not on this machine");
+    assert_has("  - GPUs: hone has no kernels for them");
+}
+
+/* What the controls found, and what is a speedup in name only. */
+static void doubts_have_their_lines(void **state) {
+    (void)state;
+    add_everything(report);
+    hone_macro_row *row = &report->macro[0];
+    row->sabotage[4].change = 0;
+    row->side[HONE_SIDE_CANDIDATE].calls[1][0] = row->side[HONE_SIDE_CANDIDATE].calls[1][1] = 0;
+    row->curve_diff_final = 0.2;
+    row->over_naive = (hone_comparison){1.03, {0.98, 1.08}, 0.2, 10};
+    for (int i = 0; i < 2; i++) {
+        report->micro[i].over_naive = (hone_comparison){1.3, {0.6, 1.9}, 0.5, 7};
+        report->micro[10 + i].over_naive = (hone_comparison){0.8, {0.79, 0.82}, 0.01, 7};
+    }
+    hone_report_not_tested(report, "%s",
+                           "a sentence that is so long that it has to be broken into a second line "
+                           "where there is a blank, and not within a word");
+    print_all();
+    assert_has("  rms_norm: no difference shown (0.60–1.90), 0.50x memory (2.1ms vs 4.9ms) ⚪");
+    assert_has("  attention_with_rope: 0.80x speedup, 0.50x memory (2.1ms vs 4.9ms) 🔴");
+    assert_has("  📊 Results: no difference shown (0.98–1.08), 0.31x memory, 0.0008 loss diff");
+    assert_has("     sabotage: 🔴 the loss stayed the same with wrong lora_linear");
+    assert_has("     never called in this model: rope_embeddings");
+    assert_has("     seeds alone differ by 0.0500: the candidate's difference is more than that 🔴");
+    assert_has(
+        "  ❌ INVALID: SmolLM2-135M-Instruct 4-bit: made wrong on purpose, lora_linear did not "
+        "change the loss; the overall score is 0");
+    assert_has(
+        "  - a sentence that is so long that it has to be broken into a second line where there "
+        "is a blank,");
+    assert_has("    and not within a word");
+    lines[0] = 0;
+    report->candidate.verdict = "VIOLATION";
+    snprintf(report->candidate.reason, sizeof report->candidate.reason, "it opened a socket");
+    print_all();
+    assert_has("  ❌ INVALID: VIOLATION: it opened a socket; the overall score is 0");
+    assert_has("  Overall Score: 0.000");
+}
+
+static void consistency_comes_with_its_rule(void **state) {
+    (void)state;
+    add_kernels(report, 2, 2);
+    add_model(report, 0, "a", 1.5, 0, 50, 100);
+    add_model(report, 1, "b", 1.2, 0, 50, 100);
+    print_all();
+    assert_has(
+        "  Cross-Model Consistency: High (largest speedup 1.25 times the smallest; High ≤ 1.25, "
+        "Medium ≤ 1.6)");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(lines_have_the_agreed_shape, setup, teardown),
+        cmocka_unit_test_setup_teardown(everything_has_its_line, setup, teardown),
+        cmocka_unit_test_setup_teardown(doubts_have_their_lines, setup, teardown),
+        cmocka_unit_test_setup_teardown(consistency_comes_with_its_rule, setup, teardown),
         cmocka_unit_test_setup_teardown(plain_is_ascii, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_kernel_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_measured_says_so, setup, teardown),

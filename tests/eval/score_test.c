@@ -149,7 +149,7 @@ static void rows_are_averaged_before_models(void **state) {
     NEAR(s.loss_diff, 0.025);
     NEAR(s.speedup_low, 1.2);
     NEAR(s.speedup_high, 2.4);
-    assert_string_equal(hone_consistency(r), "Medium"); /* 1.697 / 1.2 = 1.41 */
+    assert_string_equal(hone_consistency(r), "Low"); /* 2.4 / 1.2, in one model */
     hone_eval_report_free(&r);
 }
 
@@ -171,6 +171,83 @@ static void models_are_told_apart_by_index(void **state) {
         assert_int_equal(hone_eval_report_score(r).models_listed, 2);
         hone_eval_report_free(&r);
     }
+}
+
+/* The spread is over rows of all models in all precisions; at both limits. */
+static void consistency_has_a_rule(void **state) {
+    (void)state;
+    static const struct {
+        double rows[3];
+        const char *word;
+    } cases[] = {{{1, 1.25, 1.1}, "High"},
+                 {{1, 1.1, 1.26}, "Medium"},
+                 {{1.6, 1, 1}, "Medium"},
+                 {{1, 1.61, 1}, "Low"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        hone_eval_report *r = NULL;
+        assert_int_equal(hone_report_make(&r, NULL), HONE_OK);
+        add_model(r, 0, "a", cases[i].rows[0], 0, 50, 100);
+        assert_string_equal(hone_consistency(r), "not measurable");
+        add_model(r, 0, "a", cases[i].rows[1], 0, 50, 100);
+        assert_string_equal(hone_consistency(r), "not measurable"); /* two precisions, one model */
+        add_model(r, 1, "b", cases[i].rows[2], 0, 50, 100);
+        assert_string_equal(hone_consistency(r), cases[i].word);
+        r->macro[1].status = HONE_MACRO_FAILED; /* what was not measured does not count */
+        if (i == 3) assert_string_equal(hone_consistency(r), "High");
+        hone_eval_report_free(&r);
+    }
+}
+
+/* Means of logarithms: 2 and 4.5 give 3. Distances to the ends add as squares, over their number. */
+static void kernels_have_intervals(void **state) {
+    (void)state;
+    hone_eval_report *r = NULL;
+    assert_int_equal(hone_report_make(&r, NULL), HONE_OK);
+    add_kernels(r, 2, 4.5);
+    r->micro[0].over_naive.interval = (hone_interval){2 * exp(-0.3), 2 * exp(0.06)};
+    r->micro[1].over_naive.interval = (hone_interval){4.5 * exp(-0.4), 4.5 * exp(0.08)};
+    hone_kernel_summary k = hone_summarize_kernel(r, 0, HONE_PASS_BOTH);
+    NEAR(k.speedup, 3);
+    NEAR(k.interval.low, 3 * exp(-0.25));
+    NEAR(k.interval.high, 3 * exp(0.05));
+    assert_true(isnan(k.over_shipped) && isnan(k.over_shipped_interval.low));
+    hone_eval_report_free(&r);
+}
+
+static void inherited_kernels_are_not_credited(void **state) {
+    (void)state;
+    hone_eval_report *r = NULL;
+    assert_int_equal(hone_report_make(&r, NULL), HONE_OK);
+    add_kernels(r, 2, 2);
+    r->micro[2].inherited = r->micro[3].inherited = true;
+    r->micro[3].tested = false; /* nor need they be measured */
+    hone_eval_score s = hone_eval_report_score(r);
+    NEAR(s.kernel_speedup, pow(2, 5 / 6.0));
+    NEAR(s.micro, 0.6 * 5 / 6 + 0.4 * pow(2, 5 / 6.0) / 1.2);
+    hone_eval_report_free(&r);
+}
+
+static void controls_void_the_run(void **state) {
+    (void)state;
+    hone_eval_report *r = NULL;
+    char why[256];
+    assert_int_equal(hone_report_make(&r, NULL), HONE_OK);
+    add_everything(r);
+    assert_false(hone_report_is_void(r, why, sizeof why)); /* NaN was noticed too */
+    r->macro[1].sabotage[3].change = 0;
+    r->macro[1].side[HONE_SIDE_CANDIDATE].calls[3][0] = 0;
+    r->macro[1].side[HONE_SIDE_CANDIDATE].calls[3][1] = 0; /* the model has no such kernel */
+    assert_true(hone_eval_report_score(r).valid);
+    r->macro[1].side[HONE_SIDE_CANDIDATE].calls[3][1] = 1;
+    assert_true(hone_report_is_void(r, why, sizeof why));
+    assert_non_null(strstr(why, "cross_entropy_loss did not change the loss"));
+    assert_false(hone_eval_report_score(r).valid);
+    NEAR(hone_eval_report_score(r).overall, 0);
+    r->macro[1].sabotage[3].change = 1e-9;
+    assert_true(hone_eval_report_score(r).valid);
+    r->candidate.verdict = "TIMEOUT";
+    assert_false(hone_eval_report_score(r).valid);
+    hone_eval_report_free(&r);
 }
 
 static void failures_are_not_dropped(void **state) {
@@ -212,6 +289,10 @@ int main(void) {
         cmocka_unit_test(few_steps_count_the_last),
         cmocka_unit_test(rows_are_averaged_before_models),
         cmocka_unit_test(models_are_told_apart_by_index),
+        cmocka_unit_test(consistency_has_a_rule),
+        cmocka_unit_test(kernels_have_intervals),
+        cmocka_unit_test(inherited_kernels_are_not_credited),
+        cmocka_unit_test(controls_void_the_run),
         cmocka_unit_test(failures_are_not_dropped),
         cmocka_unit_test(verdicts),
     };

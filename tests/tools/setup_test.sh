@@ -37,11 +37,11 @@ is 0 "root installs"
 has "$CALLS" '^apt-get .*update' "after a refresh of the lists"
 has "$CALLS" '^apt-get .*install .* libjansson-dev libyaml-dev$' "what is missing and nothing else"
 
-have_all libdnnl-dev libjs-chart.js
+have_all libdnnl-dev
 setup
 lacks "$CALLS" . "what only benchmarks use is not wanted"
 setup bench
-has "$CALLS" ' install .* libdnnl-dev libjs-chart.js$' "unless they are asked for"
+has "$CALLS" ' install .* libdnnl-dev$' "unless they are asked for"
 
 rm "$bin/ninja"
 stand_in python3 '[ "$1 $2" != "-m pip" ]'
