@@ -37,9 +37,9 @@ static void compare_sets(const hone_case *kind, const hone_case_shape *shape) {
     hone_kernels kernels;
     hone_error err;
     hone_kernels_select(hone_cpu_detect(), &kernels);
-    assert_ok(hone_case_open(kind, shape, &hone_ops_naive, 1, false, &naive, &err), err);
-    assert_ok(hone_case_open(kind, shape, &hone_ops_fused, 1, false, &fused, &err), err);
-    assert_ok(hone_case_open(kind, shape, &hone_ops_fused, 2, false, &other, &err), err);
+    assert_ok(hone_case_open(kind, shape, &hone_ops_naive, 1, false, NULL, &naive, &err), err);
+    assert_ok(hone_case_open(kind, shape, &hone_ops_fused, 1, false, NULL, &fused, &err), err);
+    assert_ok(hone_case_open(kind, shape, &hone_ops_fused, 2, false, NULL, &other, &err), err);
     run_once(&naive, &kernels, 2);
     run_once(&fused, &kernels, 2);
     run_once(&other, &kernels, 2);
@@ -108,16 +108,16 @@ static void test_memory(void **state) {
     hone_error err;
     hone_kernels_select(0, &kernels);
     hone_case_shape shape = {.batch = 2, .seq = 64, .hidden = 128, .compute = HONE_BF16};
-    assert_ok(
-        hone_case_open(hone_case_find("rms_norm"), &shape, &hone_ops_fused, 1, false, &run, &err),
-        err);
+    assert_ok(hone_case_open(hone_case_find("rms_norm"), &shape, &hone_ops_fused, 1, false, NULL,
+                             &run, &err),
+              err);
     hone_case_memory memory = hone_case_plan(&run, &kernels, 1);
     assert_int_equal(memory.outputs[HONE_CASE_FORWARD], 128 * 128 * 2);
     assert_int_equal(memory.peak[HONE_CASE_FORWARD], 128 * 128 * 2 + 128 * 128 * 2 + 128 * 4);
     hone_case_close(&run);
     hone_case_shape logits = {.batch = 2, .seq = 64, .vocab = 256, .in_place = true};
     assert_ok(hone_case_open(hone_case_find("cross_entropy_loss"), &logits, &hone_ops_naive, 1,
-                             false, &run, &err),
+                             false, NULL, &run, &err),
               err);
     memory = hone_case_plan(&run, &kernels, 1);
     assert_int_equal(memory.outputs[HONE_CASE_BACKWARD], 0);
@@ -131,9 +131,9 @@ static void test_refusal(void **state) {
     hone_case_run run;
     hone_error err;
     hone_case_shape odd = {.batch = 1, .seq = 2, .in = 33, .out = 8, .weight = HONE_Q4_1};
-    assert_int_equal(
-        hone_case_open(hone_case_find("lora_linear"), &odd, &hone_ops_fused, 1, true, &run, &err),
-        HONE_ERR_USAGE);
+    assert_int_equal(hone_case_open(hone_case_find("lora_linear"), &odd, &hone_ops_fused, 1, true,
+                                    NULL, &run, &err),
+                     HONE_ERR_USAGE);
     assert_non_null(strstr(err.message, "weight"));
     hone_case_close(&run);
 }
