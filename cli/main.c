@@ -2,6 +2,8 @@
 #include "commands.h"
 #include "common.h"
 
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct verb {
@@ -49,13 +51,42 @@ static int unknown_verb(const char *word) {
     return hone_cli_usage(NULL, "there is no verb \"%s\"", word);
 }
 
+/* NULL when there is no such verb. */
+static const verb *find_verb(const char *word) {
+    for (int i = 0; i < VERB_COUNT; i++)
+        if (strcmp(word, verbs[i].name) == 0) return &verbs[i];
+    return NULL;
+}
+
+/* The value of --threads among a verb's arguments, 0 without: what it will ask the library for. */
+static int threads_wanted(int argc, char **argv) {
+    long threads = 0;
+    for (int i = 1; i < argc; i++) {
+        const char *value = strncmp(argv[i], "--threads=", 10) == 0 ? argv[i] + 10 : NULL;
+        if (strcmp(argv[i], "--threads") == 0 && i + 1 < argc) value = argv[i + 1];
+        if (value) threads = strtol(value, NULL, 10);
+    }
+    return threads >= 0 && threads <= INT_MAX ? (int)threads : 0;
+}
+
+/* `hone confined VERB ...` is how hone starts itself in a sandbox: the verb runs as always, but with no more threads
+ * and system calls than training needs. No verb for people, so no help tells of it. */
+static int run_confined(int argc, char **argv) {
+    hone_error err;
+    const verb *found = argc > 1 ? find_verb(argv[1]) : NULL;
+    if (!found) return hone_cli_usage("confined", "expected a verb");
+    if (hone_confine(threads_wanted(argc - 1, argv + 1), &err) != HONE_OK)
+        return hone_cli_fail("confined", &err);
+    return hone_cli_finish(found->name, found->run(argc - 1, (const char **)argv + 1));
+}
+
 int main(int argc, char **argv) {
     const char *word = argc > 1 ? argv[1] : "--help";
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0)
         return hone_cli_finish(NULL, print_help(stdout));
     if (strcmp(word, "--version") == 0) return hone_cli_finish(NULL, print_version());
-    for (int i = 0; i < VERB_COUNT; i++)
-        if (strcmp(word, verbs[i].name) == 0)
-            return hone_cli_finish(word, verbs[i].run(argc - 1, (const char **)argv + 1));
-    return unknown_verb(word);
+    if (strcmp(word, "confined") == 0) return run_confined(argc - 1, argv + 1);
+    const verb *found = find_verb(word);
+    if (!found) return unknown_verb(word);
+    return hone_cli_finish(word, found->run(argc - 1, (const char **)argv + 1));
 }

@@ -1,6 +1,7 @@
 # One static library per layer, lowest first; each links all layers below it. A layer without sources is left out.
 set(HONE_CORE_LAYERS base kernels ops cases format text model train)
-set(HONE_LAYERS ${HONE_CORE_LAYERS} eval)
+set(HONE_LAB_LAYERS eval)
+set(HONE_LAYERS ${HONE_CORE_LAYERS} ${HONE_LAB_LAYERS})
 set(HONE_BUILT_LAYERS "")
 
 set(HONE_AVX2 -mavx2 -mfma -mf16c -mbmi2)
@@ -69,6 +70,15 @@ function(hone_add_kernel_variants objects)
     set(${objects} ${${objects}} PARENT_SCOPE)
 endfunction()
 
+# hone_add_text(layer file symbol): the layer holds a copy of a text file, as `const char symbol[]`.
+function(hone_add_text layer file symbol)
+    set(out ${CMAKE_BINARY_DIR}/texts/${symbol}.c)
+    add_custom_command(OUTPUT ${out}
+        COMMAND ${CMAKE_COMMAND} -DIN=${file} -DOUT=${out} -DNAME=${symbol} -P ${CMAKE_SOURCE_DIR}/cmake/HoneText.cmake
+        DEPENDS ${file} ${CMAKE_SOURCE_DIR}/cmake/HoneText.cmake)
+    target_sources(hone_${layer}_objects PRIVATE ${out})
+endfunction()
+
 # Sources of a layer lie in its folder and in folders below it; the kernels' special folders are handled above.
 function(hone_layer_sources layer out)
     file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${layer}/*.c)
@@ -83,6 +93,12 @@ macro(hone_add_layer layer)
     set(HONE_OBJECTS_${layer} "")
     if(sources)
         hone_add_objects(hone_${layer}_objects ${sources})
+        if("${layer}" IN_LIST HONE_LAB_LAYERS)
+            target_link_libraries(hone_${layer}_objects PRIVATE hone_lab_packages)
+        endif()
+        if("${layer}" STREQUAL "eval")
+            hone_add_text(eval ${CMAKE_SOURCE_DIR}/include/hone_kernels.h hone_kernels_text)
+        endif()
         list(APPEND HONE_OBJECTS_${layer} hone_${layer}_objects)
     endif()
     if("${layer}" STREQUAL "kernels")
@@ -90,6 +106,9 @@ macro(hone_add_layer layer)
     endif()
     if(HONE_OBJECTS_${layer})
         hone_add_archive(hone_${layer} ${HONE_OBJECTS_${layer}})
+        if("${layer}" IN_LIST HONE_LAB_LAYERS)
+            target_link_libraries(hone_${layer} PUBLIC hone_lab_packages)
+        endif()
         foreach(below ${HONE_BUILT_LAYERS})
             target_link_libraries(hone_${layer} PUBLIC hone_${below})
         endforeach()
@@ -114,9 +133,9 @@ function(hone_add_archive name)
     target_link_libraries(${name} PUBLIC hone_packages)
 endfunction()
 
-# hone_add_library(name layer...): the installed library of these layers, static and shared. A program links one of
-# libhone and libhone_lab, never both: the second holds the first.
-function(hone_add_library name)
+# hone_add_library(name packages layer...): the installed library of these layers, static and shared. A program links
+# one of libhone and libhone_lab, never both: the second holds the first.
+function(hone_add_library name packages)
     set(objects "")
     foreach(layer ${ARGN})
         list(APPEND objects ${HONE_OBJECTS_${layer}})
@@ -132,8 +151,8 @@ function(hone_add_library name)
         target_include_directories(${library} INTERFACE
             $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
     endforeach()
-    target_link_libraries(lib${name} PUBLIC hone_packages)
-    target_link_libraries(lib${name}_shared PRIVATE hone_packages)
+    target_link_libraries(lib${name} PUBLIC ${packages})
+    target_link_libraries(lib${name}_shared PRIVATE ${packages})
     set_target_properties(lib${name}_shared PROPERTIES
         VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
     if(NOT HONE_SANITIZE)

@@ -385,6 +385,13 @@ hone_eval_score hone_eval_report_score(const hone_eval_report *report);
 hone_status hone_eval_report_write_json(const hone_eval_report *report, const char *path,
                                         hone_error *err);
 
+/* ---- confinement (libhone_lab) ------------------------------------------------------------------ */
+
+/* To be called by a process before it loads kernels that are not trusted: starts the team of `threads` (0: all
+ * processors) that training will use, and gives up every system call that computing and files do not need. A later one
+ * ends the process with SIGSYS, so it cannot have more threads, programs, sockets or signals any more. Cannot be undone. */
+hone_status hone_confine(int threads, hone_error *err);
+
 /* ---- tuning (libhone_lab) ----------------------------------------------------------------------- */
 
 /* One value of one constant against what was the best before. */

@@ -318,8 +318,14 @@ typedef struct hone_kernel_set {
                              const hone_saved *saved);
 } hone_kernel_set;
 
-/* The one symbol that a kernel file exports. The set is static. */
+/* The one symbol that a kernel file exports, visible where everything else is hidden. The set is static. */
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
 const hone_kernel_set *hone_kernels_export(void);
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 
 #ifdef __cplusplus
 }
