@@ -53,14 +53,8 @@ static void on_micro_kernel(void *user, int kernel) {
 }
 
 static hone_status run_micro(evaluation *e, hone_error *err) {
-    unsigned features;
-    hone_kernels kernels;
-    HONE_TRY(hone_cpu_features(&features, err));
-    hone_kernels_select(features, &kernels);
-    HONE_TRY(hone_kernels_tune(&kernels, &e->options->tuning, err));
-    hone_micro_options micro = {.candidate = &hone_ops_fused,
-                                .naive = &hone_ops_naive,
-                                .kernels = &kernels,
+    hone_micro_options micro = {.program = e->options->worker,
+                                .tuning = e->options->tuning,
                                 .threads = hone_parallel_default_threads(),
                                 .trials = e->report->trials,
                                 .seed = e->report->seed,
@@ -68,6 +62,7 @@ static hone_status run_micro(evaluation *e, hone_error *err) {
                                 .on_progress = on_micro_progress,
                                 .on_kernel = on_micro_kernel,
                                 .user = e};
+    HONE_TRY(hone_cpu_features(&micro.features, err));
     e->share = e->report->macro_wanted ? MICRO_SHARE : 1;
     hone_lines_micro_start(&e->text);
     hone_status status = hone_micro_run(&micro, e->report, err);
@@ -330,10 +325,11 @@ static hone_status prepare(const hone_eval_options *o, hone_eval_report *r, hone
     HONE_TRY(check_number("the batch size", r->batch_size, 1, MOST, err));
     HONE_TRY(check_number("the sequence length", r->seq_len, 2, MOST, err));
     HONE_TRY(hone_machine_get_info(&r->machine, err));
-    if (!r->macro_wanted) return HONE_OK;
     if (!o->worker)
         return hone_fail(err, HONE_ERR_USAGE,
-                         "evaluating on real models needs the path of the hone program");
+                         "an evaluation needs the path of the hone program, which runs kernels and "
+                         "trainings in processes of their own");
+    if (!r->macro_wanted) return HONE_OK;
     return find_data(o, r, err);
 }
 
