@@ -8,7 +8,7 @@
 
 #include "base/json.h"
 #include "eval/worker.h"
-#include "loops/loops.h"
+#include "eval/loops/loops.h"
 #include "ops/ops.h"
 
 #include <math.h>
@@ -29,9 +29,9 @@ typedef struct bench {
     bench_options options;
     hone_kernels kernels;
     int threads;
-    hone_dtype compute;               /* what training takes here unless told otherwise */
-    const bench_loops *loops;         /* the best that this CPU runs */
-    bench_multiply_fn *multiply_bf16; /* NULL: the CPU has none */
+    hone_dtype compute;              /* what training takes here unless told otherwise */
+    const hone_loops *loops;         /* the best that this CPU runs */
+    hone_loops_multiply_fn *multiply_bf16; /* NULL: the CPU has none */
     const char *multiply_bf16_name;
     json_t *rows; /* of the report, array */
 } bench;
@@ -72,9 +72,6 @@ void bench_finish(bench_job *job);
 
 /* Quotients of the rounds: how many times as fast as `reference` the job did its work. */
 void bench_quotients(const bench_job *job, const bench_job *reference, double *out);
-
-/* The best loops for these HONE_CPU_* features (machine.c). */
-const bench_loops *bench_select_loops(unsigned features);
 
 /* Multiply-adds on registers: in `compute`, where the CPU has such instructions, else float32. */
 bench_job bench_peak_job(const bench *b, hone_dtype compute, int threads);

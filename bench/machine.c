@@ -4,17 +4,6 @@
 
 #include "base/cpu.h"
 
-const bench_loops *bench_select_loops(unsigned features) {
-#if defined(__x86_64__)
-    if (features & HONE_CPU_AVX512) return &bench_loops_avx512;
-    if (features & HONE_CPU_AVX2) return &bench_loops_avx2;
-#elif defined(__aarch64__)
-    if (features & HONE_CPU_NEON) return &bench_loops_neon;
-#endif
-    (void)features;
-    return &bench_loops_scalar;
-}
-
 static void add_peak(bench *b, const char *name, const char *series, const bench_job *job,
                      const bench_job *single, const char *how) {
     bench_row row = {.section = "machine",

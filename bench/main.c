@@ -95,17 +95,8 @@ static bench open_bench(void) {
     unsigned features = 0;
     bench_need(hone_cpu_features(&features, &err), &err);
     hone_kernels_select(features, &b.kernels);
-    b.loops = bench_select_loops(features);
-#if defined(__x86_64__)
-    if (features & HONE_CPU_AVX512BF16) b.multiply_bf16 = bench_multiply_avx512bf16;
-    if (features & HONE_CPU_AMX) b.multiply_bf16 = bench_multiply_amx;
-#elif defined(__aarch64__)
-    if (features & HONE_CPU_NEONBF16) b.multiply_bf16 = bench_multiply_neonbf16;
-#endif
-    if (b.multiply_bf16)
-        b.multiply_bf16_name = features & HONE_CPU_AMX          ? "tdpbf16ps"
-                               : features & HONE_CPU_AVX512BF16 ? "vdpbf16ps"
-                                                                : "bfmmla";
+    b.loops = hone_loops_select(features);
+    b.multiply_bf16 = hone_loops_select_bf16(features, &b.multiply_bf16_name);
     return b;
 }
 

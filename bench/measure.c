@@ -161,8 +161,8 @@ void bench_buffers_free(bench_buffers *buffers) {
     *buffers = (bench_buffers){0};
 }
 
-static const bench_loops *loops_of(const hone_ctx *ctx) {
-    return bench_select_loops(ctx->kernels->features);
+static const hone_loops *loops_of(const hone_ctx *ctx) {
+    return hone_loops_select(ctx->kernels->features);
 }
 
 static void copy_body(hone_ctx *ctx, void *argument) {

@@ -8,6 +8,7 @@ int hone_cmd_eval(int argc, const char **argv);
 int hone_cmd_data(int argc, const char **argv);
 int hone_cmd_tokenize(int argc, const char **argv);
 int hone_cmd_models(int argc, const char **argv);
+int hone_cmd_kernel_worker(int argc, const char **argv);
 int hone_cmd_tune(int argc, const char **argv);
 int hone_cmd_info(int argc, const char **argv);
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 typedef struct verb {
-    const char *name, *summary;
+    const char *name, *summary; /* summary NULL: not for people */
     int (*run)(int argc, const char **argv);
 } verb;
 
@@ -19,6 +19,7 @@ static const verb verbs[] = {
     {"tokenize", "turn text into tokens and back", hone_cmd_tokenize},
     {"models", "the models that hone knows, and where they are", hone_cmd_models},
     {"tune", "fit the kernels to this machine's caches", hone_cmd_tune},
+    {"kernel-worker", NULL, hone_cmd_kernel_worker}, /* started by hone itself */
     {"info", "this machine, its kernels, a model's numbers", hone_cmd_info},
 };
 enum { VERB_COUNT = sizeof verbs / sizeof verbs[0] };
@@ -27,7 +28,7 @@ static int print_help(FILE *stream) {
     fprintf(stream, "hone fine-tunes language models on plain machines.\n\n"
                     "usage: hone VERB [OPTION]...\n\n");
     for (int i = 0; i < VERB_COUNT; i++)
-        fprintf(stream, "  %-10s %s\n", verbs[i].name, verbs[i].summary);
+        if (verbs[i].summary) fprintf(stream, "  %-10s %s\n", verbs[i].name, verbs[i].summary);
     fprintf(stream, "\n`hone VERB --help` explains a verb, with examples; `hone --version` says "
                     "which hone this is.\n");
     return HONE_EXIT_OK;

@@ -414,6 +414,11 @@ hone_status hone_kernels_accepted(const char *path, bool *accepted, hone_error *
  * ends the process with SIGSYS, so it cannot have more threads, programs, sockets or signals any more. Cannot be undone. */
 hone_status hone_confine(int threads, hone_error *err);
 
+/* The process that hone_eval starts as "PROGRAM confined kernel-worker --threads N KERNELS" to run kernels: those of a
+ * built-in set ("naive", "fused") or of a shared object (a path), on descriptors that it hands over. Returns when it is
+ * told to end. */
+hone_status hone_kernel_worker(const char *kernels, int threads, hone_error *err);
+
 /* ---- tuning (libhone_lab) ----------------------------------------------------------------------- */
 
 /* One value of one constant against what was the best before. */

@@ -56,21 +56,39 @@ static size_t segment_rows(const hone_case_shape *s, size_t i) {
     return i + 1 < s->batch ? i + 1 : hone_case_rows(s) - s->batch * (s->batch - 1) / 2;
 }
 
-static hone_status bind(hone_case_run *run, hone_rng *rng, hone_error *err) {
+/* Each sequence's rows are at successive positions, from `first` on and around the table. */
+static void fill_positions(const hone_case_run *run, size_t first) {
+    const hone_case_shape *s = &run->shape;
+    int32_t *positions = hone_case_data(run, POSITIONS);
+    for (size_t i = 0, q = 0; positions && i < s->batch; i++) {
+        size_t rows = segment_rows(s, i);
+        for (size_t r = 0; r < rows; r++)
+            positions[q + r] = (int32_t)((first + r) % run->tensor[COS].rows);
+        q += rows;
+    }
+}
+
+static void fill(const hone_case_run *run, hone_rng *rng) {
     (void)rng;
+    fill_positions(run, 0);
+    if (!run->shape.past) hone_case_fill_rope(run, COS, SIN);
+}
+
+static void redraw(const hone_case_run *run, hone_rng *rng) {
+    if (!run->shape.past) fill_positions(run, (size_t)hone_rng_below(rng, run->tensor[COS].rows));
+}
+
+static hone_status bind(hone_case_run *run, hone_error *err) {
     const hone_case_shape *s = &run->shape;
     run->segments = calloc(s->batch, sizeof *run->segments);
     if (!run->segments) return hone_fail_memory(err, "segments", s->batch * sizeof *run->segments);
     run->segment_count = s->batch;
-    int32_t *positions = hone_case_data(run, POSITIONS);
     for (size_t i = 0, q = 0, kv = 0; i < s->batch; i++) {
         size_t rows = segment_rows(s, i);
         run->segments[i] = (hone_segment){q, q + rows, kv, kv + rows + s->past};
-        for (size_t r = 0; positions && r < rows; r++) positions[q + r] = (int32_t)r;
         q += rows;
         kv += rows + s->past;
     }
-    if (positions) hone_case_fill_rope(run, COS, SIN);
     return HONE_OK;
 }
 
@@ -159,15 +177,29 @@ static void work(const hone_case_shape *s, hone_case_pass pass, double *flops, d
     *bytes = rows * element * (back ? 4 * n + 4 * kn : 2 * n + 2 * kn);
 }
 
+static void draw(hone_case_shape *s, hone_rng *rng) {
+    s->batch = hone_case_between(rng, 1, 4);
+    s->kv_heads = hone_case_between(rng, 1, 3);
+    s->heads = s->kv_heads * hone_case_between(rng, 1, 3);
+    s->head_dim = 2 * hone_case_between(rng, 2, 50);
+    s->seq = hone_case_between(rng, s->batch, 90);
+    s->uneven = hone_rng_below(rng, 2);
+    s->interleaved = hone_rng_below(rng, 2);
+    s->magnitude = hone_case_magnitude(rng, 0.3, 3);
+}
+
 const hone_case hone_case_attention_with_rope = {
     .name = "attention_with_rope",
     .backward = true,
     .shapes = shapes,
     .shape_count = sizeof shapes / sizeof *shapes,
     .declare = declare,
+    .fill = fill,
+    .redraw = redraw,
     .bind = bind,
     .pass = {forward, backward},
     .oracle = oracle,
     .bounds = bounds,
     .work = work,
+    .draw = draw,
 };

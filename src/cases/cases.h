@@ -7,8 +7,10 @@
  *
  *   check:    hone_case_check does all of it.
  *   measure:  hone_case_open (several, with different seeds) -> hone_case_plan, hone_arena_open -> per
- *             sample, outside the clock: hone_case_reset; in a team: hone_case_pass for FORWARD, then
- *             BACKWARD (once per reset) -> hone_case_compare with the run of a trusted set.
+ *             sample, outside the clock: hone_case_refill, hone_case_reset; in a team: hone_case_run_pass for
+ *             FORWARD, then BACKWARD (once per reset) -> hone_case_agrees with the run of a trusted set.
+ *
+ * Two processes may share a run: both open it with the same shape in rooms over the same memory, one with `filled`.
  */
 #ifndef HONE_CASES_CASES_H
 #define HONE_CASES_CASES_H
@@ -73,12 +75,10 @@ typedef struct hone_case_tensor {
     double scale; /* of the random values that fill it */
     int group; /* AFFINE4: cols per scale and bias, which follow the codes in `data` as float32 */
     void *data;
-    void *start;      /* contents before the run, of what a pass may change; else NULL */
-    uint64_t hash;    /* INPUT: of its contents */
-    double *values;   /* inputs as float64, [rows, cols]: after hone_case_oracle; else NULL */
-    double *want;     /* outputs, [rows, cols]: after hone_case_oracle */
-    void *allocation; /* pages, with one more without access behind them */
-    size_t allocated;
+    void *start;    /* contents before the run, of what a pass may change; else NULL */
+    uint64_t hash;  /* INPUT: of its contents */
+    double *values; /* inputs as float64, [rows, cols]: after hone_case_oracle; else NULL */
+    double *want;   /* outputs, [rows, cols]: after hone_case_oracle */
 } hone_case_tensor;
 
 enum { HONE_CASE_TENSORS = 24 };
@@ -94,6 +94,8 @@ typedef struct hone_case_run {
     hone_segment *segments; /* [segment_count], owned */
     size_t segment_count;
     float loss_scale;
+    void *pages; /* [page_bytes], owned: of a run that was opened without a room */
+    size_t page_bytes;
 } hone_case_run;
 
 /* One operation. The functions are for this layer. */
@@ -104,12 +106,14 @@ struct hone_case {
     const hone_case_shape *shapes; /* of the check, in float32 and bfloat16 each */
     size_t shape_count;
     void (*declare)(hone_case_run *run);
-    hone_status (*bind)(hone_case_run *run, hone_rng *rng,
-                        hone_error *err); /* integers, tables, descriptors */
+    void (*fill)(const hone_case_run *run, hone_rng *rng);    /* integers and tables; NULL: none */
+    void (*redraw)(const hone_case_run *run, hone_rng *rng);  /* other integers; NULL: none */
+    hone_status (*bind)(hone_case_run *run, hone_error *err); /* descriptors, from the contents */
     void (*pass[HONE_CASE_PASSES])(const hone_case_run *run, hone_ctx *ctx, hone_saved *saved);
     bool (*oracle)(hone_case_run *run);
     hone_case_bounds (*bounds)(const hone_case_run *run, size_t tensor);
     void (*work)(const hone_case_shape *shape, hone_case_pass pass, double *flops, double *bytes);
+    void (*draw)(hone_case_shape *shape, hone_rng *rng); /* sizes of a shape to check */
 };
 
 /* rms_norm, rope_embeddings, swiglu_activation, cross_entropy_loss, lora_linear, attention_with_rope, and
@@ -132,12 +136,31 @@ void hone_case_work(const hone_case *kind, const hone_case_shape *shape, hone_ca
 
 /* ---- a run ------------------------------------------------------------------------------- */
 
-/* Buffers filled from `seed`. `guarded`: each ends at a page without access (and starts wherever that puts
- * it); else each starts on a page. Close it in any case. */
+/* Where tensors are laid out, one after another, each followed by a page that is not used. */
+typedef struct hone_case_space {
+    char *base; /* on a page */
+    size_t bytes, used;
+} hone_case_space;
+
+/* Memory for runs: the const inputs may lie in pages that cannot be written. */
+enum { HONE_CASE_FIXED, HONE_CASE_CHANGING, HONE_CASE_SPACES };
+typedef struct hone_case_room {
+    hone_case_space space[HONE_CASE_SPACES]; /* of INPUT, of all others */
+    bool filled;                             /* by who shares it: contents are read, not written */
+    bool guards; /* the pages between are made inaccessible, for as long as they are mapped */
+} hone_case_room;
+
+/* Buffers filled from `seed`, in `room` or, where it is NULL, in pages of their own, with guards. `guarded`: each ends
+ * where the unused page begins (and starts wherever that puts it); else each starts on a page. Close it in any case. */
 hone_status hone_case_open(const hone_case *kind, const hone_case_shape *shape,
-                           const hone_op_set *set, uint64_t seed, bool guarded, hone_case_run *run,
-                           hone_error *err);
+                           const hone_op_set *set, uint64_t seed, bool guarded,
+                           hone_case_room *room, hone_case_run *run, hone_error *err);
 void hone_case_close(hone_case_run *run);
+
+/* Bytes of each space that such a run takes. */
+hone_status hone_case_measure(const hone_case *kind, const hone_case_shape *shape,
+                              const hone_op_set *set, size_t bytes[HONE_CASE_SPACES],
+                              hone_error *err);
 
 /* Memory of forward and, after it, backward on a team of `threads`, inputs and what they update left out. */
 typedef struct hone_case_memory {
@@ -147,8 +170,18 @@ typedef struct hone_case_memory {
 } hone_case_memory;
 hone_case_memory hone_case_plan(const hone_case_run *run, const hone_kernels *kernels, int threads);
 
-/* Poisons outputs with NaN and restores what a set may overwrite: before each FORWARD. */
+/* Poisons outputs with NaN and restores what a set may overwrite: before each FORWARD. _from: to what `start`, a run
+ * of the same shape, began with; every thread of a team does its part. */
 void hone_case_reset(const hone_case_run *run);
+void hone_case_reset_from(const hone_case_run *run, const hone_case_run *start, hone_team team);
+
+/* New random contents of the same kind, every thread of a team its part: of the const inputs at once, of all others
+ * with the next reset. What has to be ignored, and with it the descriptors, stays. What hone_case_compare expects and
+ * the hashes of inputs do not follow. */
+void hone_case_refill(const hone_case_run *run, uint64_t seed, hone_team team);
+
+/* After FORWARD: overwrites what it alone may read with NaN. False when it is not what `start` began with. */
+bool hone_case_forget(const hone_case_run *run, const hone_case_run *start);
 
 /* One pass, called by every thread of a team with its own ctx (kernels, compute and arena filled) and
  * saved ({0} before FORWARD, kept until BACKWARD). Starts and ends together. */
@@ -171,12 +204,32 @@ hone_status hone_case_oracle(hone_case_run *run, hone_error *err);
 hone_status hone_case_expect(hone_case_run *run, const hone_case_run *trusted, hone_error *err);
 
 /* Compares the outputs of `pass` with what is expected. `slack` multiplies the bounds: 1 against the oracle,
- * 2 against another set. Also that const inputs are as they were. */
+ * 2 against another set. */
 void hone_case_compare(const hone_case_run *run, hone_case_pass pass, double slack,
                        hone_case_report *report);
 
+/* Says that forward has changed what it alone may read. */
+void hone_case_blame_residual(const hone_case_run *run, hone_case_report *report);
+
+/* The same of all passes against the oracle, the worst, and that const inputs are as they were. With `digest` not NULL: a hash of all outputs' bits. */
+void hone_case_compare_all(const hone_case_run *run, hone_case_report *report, uint64_t *digest);
+
+/* Whether every output of `pass` is within `slack` times the bounds of what `trusted`, a run of the same shape with the
+ * same contents, has there. Fast, as they are stored, in float32: where it says no, hone_case_expect and
+ * hone_case_compare have the last word, and words. Every thread of a team calls it, with the same scratch. */
+typedef struct hone_case_sums {
+    double squares[64], errors[64]; /* [threads] */
+    bool wrong[64];
+} hone_case_sums;
+bool hone_case_agrees(const hone_case_run *run, const hone_case_run *trusted, hone_case_pass pass,
+                      double slack, hone_team team, hone_case_sums *sums);
+
+/* A shape of the kind's own space that no list holds: odd sizes, large inputs, ignored labels, quantized weights; small
+ * enough for the oracle. `compute` is F32. */
+hone_case_shape hone_case_draw(const hone_case *kind, hone_rng *rng);
+
 /* Opens, runs every pass of the set on `threads` threads, compares with the oracle, closes. The report is of the worst
- * pass. With `digest` not NULL: a hash of all outputs' bits. */
+ * pass. */
 hone_status hone_case_check(const hone_case *kind, const hone_case_shape *shape,
                             const hone_op_set *set, const hone_kernels *kernels, int threads,
                             uint64_t seed, hone_case_report *report, uint64_t *digest,

@@ -44,9 +44,6 @@ hone_status hone_case_expect(hone_case_run *run, const hone_case_run *trusted, h
     return HONE_OK;
 }
 
-/* Fewer elements have no norm to speak of: one rounding could be all of it. */
-enum { NORM_COUNT = 64 };
-
 /* Multiples of the bound: above 1, or not a number, fails. */
 static double share_of(double error, double bound) { return error == 0 ? 0 : error / bound; }
 
@@ -90,7 +87,7 @@ static void compare_tensor(const hone_case_run *run, size_t index, double slack,
                  t->name, at / t->cols, at % t->cols, element(t, at), t->want[at], worst_bound,
                  b.why);
     }
-    if (count < NORM_COUNT) return;
+    if (count < HONE_CASE_NORM_COUNT) return;
     double norm = slack * b.norm * size * sqrt((double)count), error_norm = sqrt(error_squares);
     if (put(report, t->name, error_norm, norm) && !report->passed) {
         snprintf(report->message, sizeof report->message,
@@ -99,19 +96,34 @@ static void compare_tensor(const hone_case_run *run, size_t index, double slack,
     }
 }
 
+static void blame_input(const hone_case_run *run, const hone_case_tensor *t,
+                        hone_case_report *report) {
+    *report = (hone_case_report){.tensor = t->name, .error = INFINITY, .share = INFINITY};
+    snprintf(report->message, sizeof report->message, "%s: input %s was changed", run->kind->name,
+             t->name);
+}
+
 void hone_case_compare(const hone_case_run *run, hone_case_pass pass, double slack,
                        hone_case_report *report) {
     *report = (hone_case_report){.passed = true};
     for (size_t i = 0; i < HONE_CASE_TENSORS; i++) {
         const hone_case_tensor *t = &run->tensor[i];
         if (is_output(t) && t->pass == pass && t->want) compare_tensor(run, i, slack, report);
-        if (!t->name || t->role != HONE_CASE_INPUT ||
-            hone_case_hash(t->data, t->bytes, 0) == t->hash)
-            continue;
-        *report = (hone_case_report){.tensor = t->name, .error = INFINITY, .share = INFINITY};
-        snprintf(report->message, sizeof report->message, "%s: input %s was changed",
-                 run->kind->name, t->name);
-        return;
+    }
+}
+
+static void compare_inputs(const hone_case_run *run, hone_case_report *report) {
+    for (size_t i = 0; i < HONE_CASE_TENSORS; i++) {
+        const hone_case_tensor *t = &run->tensor[i];
+        if (!t->name || t->role != HONE_CASE_INPUT) continue;
+        if (hone_case_hash(t->data, t->bytes, 0) != t->hash) blame_input(run, t, report);
+    }
+}
+
+void hone_case_blame_residual(const hone_case_run *run, hone_case_report *report) {
+    for (size_t i = 0; i < HONE_CASE_TENSORS; i++) {
+        const hone_case_tensor *t = &run->tensor[i];
+        if (t->name && t->role == HONE_CASE_RESIDUAL) blame_input(run, t, report);
     }
 }
 
@@ -122,16 +134,8 @@ typedef struct check {
     const hone_kernels *kernels;
     hone_arena arena;
     bool overflow[HONE_CASE_MOST_THREADS];
+    bool kept; /* what forward alone reads is as it was */
 } check;
-
-/* What forward may forget is gone before anything else reads it. */
-static void forget(const hone_case_run *run) {
-    for (size_t i = 0; i < HONE_CASE_TENSORS; i++) {
-        const hone_case_tensor *t = &run->tensor[i];
-        if (t->name && t->role == HONE_CASE_RESIDUAL && !run->set->keeps_residual)
-            memset(t->data, 0xff, t->bytes);
-    }
-}
 
 static void run_passes(hone_team team, void *argument) {
     check *c = argument;
@@ -141,7 +145,7 @@ static void run_passes(hone_team team, void *argument) {
     hone_saved saved = {0};
     hone_case_run_pass(run, HONE_CASE_FORWARD, &ctx, &saved);
     hone_barrier(team);
-    if (team.rank == 0) forget(run);
+    if (team.rank == 0) c->kept = hone_case_forget(run, run);
     hone_barrier(team);
     if (hone_case_has(run->kind, run->set, HONE_CASE_REBUILD)) {
         hone_case_run_pass(run, HONE_CASE_REBUILD, &ctx, &saved);
@@ -152,14 +156,15 @@ static void run_passes(hone_team team, void *argument) {
     c->overflow[team.rank] = ctx.arena.overflow;
 }
 
-/* All passes' outputs against the bounds; the worst is reported. */
-static void compare_passes(const hone_case_run *run, hone_case_report *report, uint64_t *digest) {
+void hone_case_compare_all(const hone_case_run *run, hone_case_report *report, uint64_t *digest) {
+    if (digest) *digest = 0;
     *report = (hone_case_report){.passed = true};
     for (int pass = 0; pass < HONE_CASE_PASSES && report->passed; pass++) {
         hone_case_report one;
         hone_case_compare(run, (hone_case_pass)pass, 1, &one);
         if (!one.passed || !report->tensor || one.share > report->share) *report = one;
     }
+    compare_inputs(run, report);
     for (size_t i = 0; digest && i < HONE_CASE_TENSORS; i++) {
         const hone_case_tensor *t = &run->tensor[i];
         if (is_output(t)) *digest = hone_case_hash(t->data, t->bytes, *digest);
@@ -171,11 +176,11 @@ hone_status hone_case_check(const hone_case *kind, const hone_case_shape *shape,
                             uint64_t seed, hone_case_report *report, uint64_t *digest,
                             hone_error *err) {
     hone_case_run run;
-    check c = {.run = &run, .kernels = kernels};
+    check c = {.run = &run, .kernels = kernels, .kept = true};
     hone_status status;
     *report = (hone_case_report){0};
     threads = HONE_MIN(threads, HONE_CASE_MOST_THREADS);
-    HONE_TRY_GOTO(status, done, hone_case_open(kind, shape, set, seed, true, &run, err));
+    HONE_TRY_GOTO(status, done, hone_case_open(kind, shape, set, seed, true, NULL, &run, err));
     HONE_TRY_GOTO(status, done, hone_case_oracle(&run, err));
     size_t bytes = HONE_MAX(hone_case_plan(&run, kernels, threads).arena, 1);
     HONE_TRY_GOTO(status, done, hone_arena_open(&c.arena, bytes, false, err));
@@ -183,8 +188,8 @@ hone_status hone_case_check(const hone_case *kind, const hone_case_shape *shape,
     hone_parallel(threads, run_passes, &c);
     for (int i = 0; i < threads; i++) c.arena.overflow |= c.overflow[i];
     HONE_TRY_GOTO(status, done, hone_arena_check(&c.arena, err));
-    if (digest) *digest = 0;
-    compare_passes(&run, report, digest);
+    hone_case_compare_all(&run, report, digest);
+    if (!c.kept) hone_case_blame_residual(&run, report);
 done:
     if (c.arena.base) hone_arena_close(&c.arena);
     hone_case_close(&run);

@@ -36,10 +36,17 @@ static void declare(hone_case_run *run) {
     }
 }
 
-static hone_status bind(hone_case_run *run, hone_rng *rng, hone_error *err) {
+static void fill(const hone_case_run *run, hone_rng *rng) {
+    hone_case_fill_labels(run, LABELS, rng);
+}
+
+static void redraw(const hone_case_run *run, hone_rng *rng) {
+    hone_case_redraw_labels(run, LABELS, rng);
+}
+
+static hone_status bind(hone_case_run *run, hone_error *err) {
     (void)err;
-    size_t counted = hone_case_fill_labels(run, LABELS, rng);
-    run->loss_scale = 1.0f / (float)HONE_MAX(counted, 1);
+    run->loss_scale = hone_case_loss_scale(run, LABELS);
     return HONE_OK;
 }
 
@@ -97,15 +104,27 @@ static void work(const hone_case_shape *s, hone_case_pass pass, double *flops, d
     *bytes = n * element * (back ? 2 : 1);
 }
 
+static void draw(hone_case_shape *s, hone_rng *rng) {
+    s->batch = hone_case_between(rng, 1, 3);
+    s->seq = hone_case_between(rng, 1, 20);
+    s->vocab = hone_case_between(rng, 2, 5000);
+    s->magnitude = hone_case_magnitude(rng, 1, 1e3);
+    s->labels = hone_rng_below(rng, 2) ? HONE_LABELS_SOME_IGNORED : HONE_LABELS_RANDOM;
+    s->in_place = hone_rng_below(rng, 2);
+}
+
 const hone_case hone_case_cross_entropy_loss = {
     .name = "cross_entropy_loss",
     .backward = true,
     .shapes = shapes,
     .shape_count = sizeof shapes / sizeof *shapes,
     .declare = declare,
+    .fill = fill,
+    .redraw = redraw,
     .bind = bind,
     .pass = {forward, backward},
     .oracle = oracle,
     .bounds = bounds,
     .work = work,
+    .draw = draw,
 };

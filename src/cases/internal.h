@@ -55,8 +55,16 @@ hone_ref_linear_gradients hone_case_ref_gradients(const hone_case_run *run, size
 /* Fills the tables cos, sin [positions, rope_dim/2]. */
 void hone_case_fill_rope(const hone_case_run *run, size_t cosine, size_t sine);
 
-/* Labels in [0, vocab) and HONE_IGNORE as the shape says; returns how many are not ignored. */
-size_t hone_case_fill_labels(const hone_case_run *run, size_t labels, hone_rng *rng);
+/* Labels in [0, vocab) and HONE_IGNORE as the shape says; others where they count; 1 / how many count. */
+void hone_case_fill_labels(const hone_case_run *run, size_t labels, hone_rng *rng);
+void hone_case_redraw_labels(const hone_case_run *run, size_t labels, hone_rng *rng);
+float hone_case_loss_scale(const hone_case_run *run, size_t labels);
+
+/* For draws: a size from low to high, a magnitude spread evenly over its logarithm. */
+size_t hone_case_between(hone_rng *rng, size_t low, size_t high);
+double hone_case_magnitude(hone_rng *rng, double low, double high);
+/* A type of weights, with `in` made a multiple of its block. */
+void hone_case_draw_weight(hone_case_shape *shape, size_t *in, hone_rng *rng);
 
 /* Roughly normal with mean 0 and variance 1, cheap: of four uniform values of 16 bits. */
 double hone_case_normal(hone_rng *rng);
@@ -66,13 +74,18 @@ bool hone_case_tensor_bytes(const hone_case_tensor *t, size_t *bytes);
 /* Random contents of any dtype, and their values. */
 void hone_case_fill(const hone_case_tensor *t, hone_rng *rng);
 void hone_case_decode(const hone_case_tensor *t, const void *data, double *values);
+/* A step between codes that gives values of standard deviation t->scale, different from block to block. */
+double hone_case_step(const hone_case_tensor *t, double uniform);
 /* A dense or quantized tensor as a matrix. */
 hone_matrix hone_case_matrix(const hone_case_tensor *t);
 
 /* A hash of `bytes` bytes, which continues `start`. */
 uint64_t hone_case_hash(const void *data, size_t bytes, uint64_t start);
 
-enum { HONE_CASE_MOST_THREADS = 64 };
+enum {
+    HONE_CASE_MOST_THREADS = 64,
+    HONE_CASE_NORM_COUNT = 64 /* fewer elements have no norm: one rounding could be all of it */
+};
 
 static inline void *hone_case_data(const hone_case_run *run, size_t index) {
     return run->tensor[index].data;

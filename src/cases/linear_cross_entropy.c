@@ -46,11 +46,18 @@ static void declare(hone_case_run *run) {
     for (size_t i = LINEAR_DW; i <= LINEAR_DB; i++) run->tensor[HEAD + i].scale = 1 / (double)rows;
 }
 
-static hone_status bind(hone_case_run *run, hone_rng *rng, hone_error *err) {
+static void fill(const hone_case_run *run, hone_rng *rng) {
+    hone_case_fill_labels(run, LABELS, rng);
+}
+
+static void redraw(const hone_case_run *run, hone_rng *rng) {
+    hone_case_redraw_labels(run, LABELS, rng);
+}
+
+static hone_status bind(hone_case_run *run, hone_error *err) {
     (void)err;
     hone_case_bind_linear(run, HEAD, 0);
-    size_t counted = hone_case_fill_labels(run, LABELS, rng);
-    run->loss_scale = 1.0f / (float)HONE_MAX(counted, 1);
+    run->loss_scale = hone_case_loss_scale(run, LABELS);
     return HONE_OK;
 }
 
@@ -144,15 +151,27 @@ static void work(const hone_case_shape *s, hone_case_pass pass, double *flops, d
     *bytes = 2 * out * (double)weight_row + rows * in * (s->compute == HONE_F32 ? 8 : 6);
 }
 
+static void draw(hone_case_shape *s, hone_rng *rng) {
+    s->batch = hone_case_between(rng, 1, 2);
+    s->seq = hone_case_between(rng, 1, 30);
+    s->hidden = hone_case_between(rng, 8, 80);
+    s->vocab = hone_case_between(rng, 2, 1100);
+    hone_case_draw_weight(s, &s->hidden, rng);
+    s->labels = hone_rng_below(rng, 2) ? HONE_LABELS_SOME_IGNORED : HONE_LABELS_RANDOM;
+}
+
 const hone_case hone_case_linear_cross_entropy = {
     .name = "linear_cross_entropy",
     .linear = true,
     .shapes = shapes,
     .shape_count = sizeof shapes / sizeof *shapes,
     .declare = declare,
+    .fill = fill,
+    .redraw = redraw,
     .bind = bind,
     .pass = {forward},
     .oracle = oracle,
     .bounds = bounds,
     .work = work,
+    .draw = draw,
 };

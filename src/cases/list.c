@@ -1,6 +1,8 @@
 /* cases/list: the operations by name, the shapes to measure, and what a pass has to do at least. Layer cases. */
 #include "cases/internal.h"
 
+#include <math.h>
+
 static const hone_case *const all[] = {
     &hone_case_rms_norm,
     &hone_case_rope_embeddings,
@@ -76,4 +78,29 @@ size_t hone_case_bench_shapes(const hone_case *kind, const hone_case_shape *mode
 void hone_case_work(const hone_case *kind, const hone_case_shape *shape, hone_case_pass pass,
                     double *flops, double *bytes) {
     kind->work(shape, pass, flops, bytes);
+}
+
+/* ---- shapes that nobody knows beforehand -------------------------------------------------- */
+
+size_t hone_case_between(hone_rng *rng, size_t low, size_t high) {
+    return low + (size_t)hone_rng_below(rng, high - low + 1);
+}
+
+double hone_case_magnitude(hone_rng *rng, double low, double high) {
+    return low * pow(high / low, hone_rng_uniform(rng));
+}
+
+void hone_case_draw_weight(hone_case_shape *shape, size_t *in, hone_rng *rng) {
+    static const hone_dtype types[] = {HONE_F32,  HONE_BF16, HONE_F16,    HONE_Q4_0,
+                                       HONE_Q4_1, HONE_Q8_0, HONE_AFFINE4};
+    shape->weight = types[hone_rng_below(rng, sizeof types / sizeof *types)];
+    size_t block = hone_dtype_block(shape->weight);
+    if (shape->weight == HONE_AFFINE4) block = (size_t)(shape->group = 64);
+    *in = HONE_CEIL_DIV(*in, block) * block;
+}
+
+hone_case_shape hone_case_draw(const hone_case *kind, hone_rng *rng) {
+    hone_case_shape shape = {0};
+    kind->draw(&shape, rng);
+    return shape;
 }

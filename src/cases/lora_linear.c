@@ -40,8 +40,8 @@ static void declare(hone_case_run *run) {
     hone_case_declare(run, DX, "dx", role, HONE_CASE_BACKWARD, type, rows, s->in, 1);
 }
 
-static hone_status bind(hone_case_run *run, hone_rng *rng, hone_error *err) {
-    (void)rng, (void)err;
+static hone_status bind(hone_case_run *run, hone_error *err) {
+    (void)err;
     hone_case_bind_linear(run, LAYER, 0);
     return HONE_OK;
 }
@@ -107,6 +107,18 @@ static void work(const hone_case_shape *s, hone_case_pass pass, double *flops, d
     if (back && s->trained) *bytes += in * out * 8;
 }
 
+static void draw(hone_case_shape *s, hone_rng *rng) {
+    s->batch = hone_case_between(rng, 1, 3);
+    s->seq = hone_case_between(rng, 1, 40);
+    s->in = hone_case_between(rng, 1, 300);
+    s->out = hone_case_between(rng, 1, 300);
+    s->rank = hone_case_between(rng, 0, 41);
+    hone_case_draw_weight(s, &s->in, rng);
+    s->trained = s->weight == HONE_F32 && hone_rng_below(rng, 2);
+    s->in_place = hone_rng_below(rng, 2);
+    s->magnitude = hone_case_magnitude(rng, 1e-1, 1e2);
+}
+
 const hone_case hone_case_lora_linear = {
     .name = "lora_linear",
     .backward = true,
@@ -119,4 +131,5 @@ const hone_case hone_case_lora_linear = {
     .oracle = oracle,
     .bounds = bounds,
     .work = work,
+    .draw = draw,
 };

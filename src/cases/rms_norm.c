@@ -41,8 +41,8 @@ static void declare(hone_case_run *run) {
     }
 }
 
-static hone_status bind(hone_case_run *run, hone_rng *rng, hone_error *err) {
-    (void)run, (void)rng, (void)err;
+static hone_status bind(hone_case_run *run, hone_error *err) {
+    (void)run, (void)err;
     return HONE_OK;
 }
 
@@ -108,6 +108,15 @@ static void work(const hone_case_shape *s, hone_case_pass pass, double *flops, d
     *bytes = n * (pass == HONE_CASE_BACKWARD ? 3 * element + 8 : 4 + element);
 }
 
+static void draw(hone_case_shape *s, hone_rng *rng) {
+    s->batch = hone_case_between(rng, 1, 3);
+    s->seq = hone_case_between(rng, 1, 70);
+    s->hidden = hone_case_between(rng, 5, 700);
+    s->trained = hone_rng_below(rng, 2);
+    s->in_place = hone_rng_below(rng, 2);
+    s->magnitude = hone_case_magnitude(rng, 1e-3, 1e3);
+}
+
 const hone_case hone_case_rms_norm = {
     .name = "rms_norm",
     .backward = true,
@@ -119,4 +128,5 @@ const hone_case hone_case_rms_norm = {
     .oracle = oracle,
     .bounds = bounds,
     .work = work,
+    .draw = draw,
 };

@@ -41,12 +41,25 @@ static void declare(hone_case_run *run) {
                       0);
 }
 
-static hone_status bind(hone_case_run *run, hone_rng *rng, hone_error *err) {
-    (void)rng, (void)err;
+/* Rows of a sequence are at successive positions, from `first` on and around. */
+static void fill_positions(const hone_case_run *run, size_t first) {
     int32_t *positions = hone_case_data(run, POSITIONS);
     for (size_t r = 0; r < hone_case_rows(&run->shape); r++)
-        positions[r] = (int32_t)(r % run->shape.seq);
+        positions[r] = (int32_t)((r + first) % run->shape.seq);
+}
+
+static void fill(const hone_case_run *run, hone_rng *rng) {
+    (void)rng;
+    fill_positions(run, 0);
     hone_case_fill_rope(run, COS, SIN);
+}
+
+static void redraw(const hone_case_run *run, hone_rng *rng) {
+    fill_positions(run, (size_t)hone_rng_below(rng, run->shape.seq));
+}
+
+static hone_status bind(hone_case_run *run, hone_error *err) {
+    (void)run, (void)err;
     return HONE_OK;
 }
 
@@ -108,15 +121,30 @@ static void work(const hone_case_shape *s, hone_case_pass pass, double *flops, d
     *bytes = n * (s->compute == HONE_F32 ? 8 : 4);
 }
 
+static void draw(hone_case_shape *s, hone_rng *rng) {
+    s->batch = hone_case_between(rng, 1, 3);
+    s->seq = hone_case_between(rng, 1, 60);
+    s->heads = hone_case_between(rng, 1, 9);
+    s->head_dim = 2 * hone_case_between(rng, 1, 66);
+    if (hone_rng_below(rng, 3) == 0)
+        s->rope_dim = 2 * hone_case_between(rng, 1, (s->head_dim + 1) / 2);
+    s->interleaved = hone_rng_below(rng, 2);
+    s->in_place = hone_rng_below(rng, 2);
+    s->magnitude = hone_case_magnitude(rng, 1e-2, 1e2);
+}
+
 const hone_case hone_case_rope_embeddings = {
     .name = "rope_embeddings",
     .backward = true,
     .shapes = shapes,
     .shape_count = sizeof shapes / sizeof *shapes,
     .declare = declare,
+    .fill = fill,
+    .redraw = redraw,
     .bind = bind,
     .pass = {forward, backward},
     .oracle = oracle,
     .bounds = bounds,
     .work = work,
+    .draw = draw,
 };

@@ -19,21 +19,58 @@ void hone_case_declare(hone_case_run *run, size_t index, const char *name, hone_
                                             .group = dtype == HONE_AFFINE4 ? run->shape.group : 0};
 }
 
-static hone_status allocate(hone_case_tensor *t, bool guarded, hone_error *err) {
+static bool is_fixed(const hone_case_tensor *t) { return t->role == HONE_CASE_INPUT; }
+
+/* Whole pages of a tensor, and the unused one behind them. */
+static hone_status tensor_pages(hone_case_tensor *t, size_t *bytes, hone_error *err) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE), usable;
-    if (!hone_case_tensor_bytes(t, &t->bytes) ||
-        !hone_size_align(HONE_MAX(t->bytes, 1), page, &usable) ||
-        !hone_size_add(usable, page, &t->allocated)) {
-        return hone_fail(err, HONE_ERR_USAGE,
-                         "case tensor %s: %zu x %zu elements of %s cannot be laid out", t->name,
-                         t->rows, t->cols, hone_dtype_name(t->dtype));
+    if (hone_case_tensor_bytes(t, &t->bytes) &&
+        hone_size_align(HONE_MAX(t->bytes, 1), page, &usable) && hone_size_add(usable, page, bytes))
+        return HONE_OK;
+    return hone_fail(err, HONE_ERR_USAGE,
+                     "case tensor %s: %zu x %zu elements of %s cannot be laid out", t->name,
+                     t->rows, t->cols, hone_dtype_name(t->dtype));
+}
+
+static hone_status measure(hone_case_run *run, size_t bytes[HONE_CASE_SPACES], hone_error *err) {
+    bytes[HONE_CASE_FIXED] = bytes[HONE_CASE_CHANGING] = 0;
+    for (size_t i = 0; i < HONE_CASE_TENSORS; i++) {
+        hone_case_tensor *t = &run->tensor[i];
+        size_t own, *sum = &bytes[is_fixed(t) ? HONE_CASE_FIXED : HONE_CASE_CHANGING];
+        if (!t->name) continue;
+        HONE_TRY(tensor_pages(t, &own, err));
+        if (!hone_size_add(*sum, own, sum)) return hone_fail_memory(err, t->name, own);
     }
-    void *p = mmap(NULL, t->allocated, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED) return hone_fail_memory(err, t->name, t->allocated);
-    t->allocation = p;
-    if (mprotect((char *)p + usable, page, PROT_NONE) != 0)
-        return hone_fail_memory(err, t->name, t->allocated);
-    t->data = (char *)p + (guarded ? usable - t->bytes : 0);
+    return HONE_OK;
+}
+
+static hone_status place(hone_case_tensor *t, bool guarded, hone_case_room *room, hone_error *err) {
+    hone_case_space *space = &room->space[is_fixed(t) ? HONE_CASE_FIXED : HONE_CASE_CHANGING];
+    size_t bytes, page = (size_t)sysconf(_SC_PAGESIZE);
+    HONE_TRY(tensor_pages(t, &bytes, err));
+    if (bytes > space->bytes - space->used) return hone_fail_memory(err, t->name, bytes);
+    char *at = space->base + space->used, *guard = at + bytes - page;
+    space->used += bytes;
+    t->data = guarded ? guard - t->bytes : at;
+    if (room->guards && mprotect(guard, page, PROT_NONE) != 0)
+        return hone_fail_memory(err, t->name, bytes);
+    return HONE_OK;
+}
+
+/* Pages for a run alone. */
+static hone_status own_room(hone_case_run *run, hone_case_room *room, hone_error *err) {
+    size_t bytes[HONE_CASE_SPACES], all;
+    HONE_TRY(measure(run, bytes, err));
+    if (!hone_size_add(bytes[HONE_CASE_FIXED], bytes[HONE_CASE_CHANGING], &all))
+        return hone_fail_memory(err, "a case", SIZE_MAX);
+    void *p = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) return hone_fail_memory(err, "a case", all);
+    run->pages = p;
+    run->page_bytes = all;
+    *room = (hone_case_room){.guards = true};
+    room->space[HONE_CASE_FIXED] = (hone_case_space){p, bytes[HONE_CASE_FIXED], 0};
+    room->space[HONE_CASE_CHANGING] =
+        (hone_case_space){(char *)p + bytes[HONE_CASE_FIXED], bytes[HONE_CASE_CHANGING], 0};
     return HONE_OK;
 }
 
@@ -66,21 +103,39 @@ bool hone_case_has(const hone_case *kind, const hone_op_set *set, hone_case_pass
     return kind == &hone_case_rms_norm && set->rms_norm_rebuild != NULL;
 }
 
-hone_status hone_case_open(const hone_case *kind, const hone_case_shape *shape,
-                           const hone_op_set *set, uint64_t seed, bool guarded, hone_case_run *run,
-                           hone_error *err) {
+static void declare(hone_case_run *run, const hone_case *kind, const hone_case_shape *shape,
+                    const hone_op_set *set) {
     *run = (hone_case_run){.kind = kind, .set = set, .shape = *shape};
     if (run->shape.magnitude == 0) run->shape.magnitude = 1;
     if (run->shape.rope_dim == 0) run->shape.rope_dim = run->shape.head_dim;
-    hone_rng rng = hone_rng_make(seed);
     kind->declare(run);
+}
+
+hone_status hone_case_measure(const hone_case *kind, const hone_case_shape *shape,
+                              const hone_op_set *set, size_t bytes[HONE_CASE_SPACES],
+                              hone_error *err) {
+    hone_case_run run;
+    declare(&run, kind, shape, set);
+    return measure(&run, bytes, err);
+}
+
+hone_status hone_case_open(const hone_case *kind, const hone_case_shape *shape,
+                           const hone_op_set *set, uint64_t seed, bool guarded,
+                           hone_case_room *room, hone_case_run *run, hone_error *err) {
+    hone_case_room own;
+    hone_rng rng = hone_rng_make(seed);
+    declare(run, kind, shape, set);
+    if (!room) HONE_TRY(own_room(run, &own, err));
+    if (!room) room = &own;
     for (size_t i = 0; i < HONE_CASE_TENSORS; i++) {
         hone_case_tensor *t = &run->tensor[i];
         if (!t->name) continue;
-        HONE_TRY(allocate(t, guarded, err));
-        if (t->role != HONE_CASE_OUTPUT) hone_case_fill(t, &rng);
+        HONE_TRY(place(t, guarded, room, err));
+        if (!room->filled && t->role != HONE_CASE_OUTPUT) hone_case_fill(t, &rng);
     }
-    HONE_TRY(kind->bind(run, &rng, err));
+    if (!room->filled && kind->fill) kind->fill(run, &rng);
+    HONE_TRY(kind->bind(run, err));
+    if (room->filled) return HONE_OK;
     for (size_t i = 0; i < HONE_CASE_TENSORS; i++) {
         if (run->tensor[i].name) HONE_TRY(keep_start(&run->tensor[i], err));
     }
@@ -91,23 +146,41 @@ hone_status hone_case_open(const hone_case *kind, const hone_case_shape *shape,
 void hone_case_close(hone_case_run *run) {
     for (size_t i = 0; i < HONE_CASE_TENSORS; i++) {
         hone_case_tensor *t = &run->tensor[i];
-        if (t->allocation) munmap(t->allocation, t->allocated);
         free(t->start);
         free(t->values);
         free(t->want);
     }
     free(run->segments);
+    if (run->pages) munmap(run->pages, run->page_bytes);
     *run = (hone_case_run){0};
 }
 
-void hone_case_reset(const hone_case_run *run) {
+void hone_case_reset_from(const hone_case_run *run, const hone_case_run *start, hone_team team) {
     for (size_t i = 0; i < HONE_CASE_TENSORS; i++) {
         const hone_case_tensor *t = &run->tensor[i];
-        if (t->start)
-            memcpy(t->data, t->start, t->bytes);
+        const char *from = start->tensor[i].start;
+        size_t begin, end;
+        hone_split(team, t->bytes, 4096, &begin, &end);
+        if (from)
+            memcpy((char *)t->data + begin, from + begin, end - begin);
         else if (t->name && t->role == HONE_CASE_OUTPUT)
-            memset(t->data, 0xff, t->bytes);
+            memset((char *)t->data + begin, 0xff, end - begin);
     }
+}
+
+void hone_case_reset(const hone_case_run *run) {
+    hone_case_reset_from(run, run, (hone_team){.size = 1});
+}
+
+bool hone_case_forget(const hone_case_run *run, const hone_case_run *start) {
+    bool same = true;
+    for (size_t i = 0; i < HONE_CASE_TENSORS; i++) {
+        const hone_case_tensor *t = &run->tensor[i];
+        if (!t->name || t->role != HONE_CASE_RESIDUAL) continue;
+        if (memcmp(t->data, start->tensor[i].start, t->bytes) != 0) same = false;
+        if (!run->set->keeps_residual) memset(t->data, 0xff, t->bytes);
+    }
+    return same;
 }
 
 void hone_case_run_pass(const hone_case_run *run, hone_case_pass pass, hone_ctx *ctx,
@@ -244,15 +317,25 @@ void hone_case_fill_rope(const hone_case_run *run, size_t cosine, size_t sine) {
     }
 }
 
-size_t hone_case_fill_labels(const hone_case_run *run, size_t labels, hone_rng *rng) {
+void hone_case_fill_labels(const hone_case_run *run, size_t labels, hone_rng *rng) {
     int32_t *label = hone_case_data(run, labels);
-    size_t counted = 0;
     for (size_t r = 0; r < hone_case_rows(&run->shape); r++) {
         bool ignored =
             run->shape.labels == HONE_LABELS_ALL_IGNORED ||
             (run->shape.labels == HONE_LABELS_SOME_IGNORED && hone_rng_below(rng, 3) == 0);
         label[r] = ignored ? HONE_IGNORE : (int32_t)hone_rng_below(rng, run->shape.vocab);
-        counted += !ignored;
     }
-    return counted;
+}
+
+void hone_case_redraw_labels(const hone_case_run *run, size_t labels, hone_rng *rng) {
+    int32_t *label = hone_case_data(run, labels);
+    for (size_t r = 0; r < hone_case_rows(&run->shape); r++)
+        if (label[r] != HONE_IGNORE) label[r] = (int32_t)hone_rng_below(rng, run->shape.vocab);
+}
+
+float hone_case_loss_scale(const hone_case_run *run, size_t labels) {
+    const int32_t *label = hone_case_data(run, labels);
+    size_t counted = 0;
+    for (size_t r = 0; r < hone_case_rows(&run->shape); r++) counted += label[r] != HONE_IGNORE;
+    return 1.0f / (float)HONE_MAX(counted, 1);
 }

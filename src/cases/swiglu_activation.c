@@ -50,8 +50,8 @@ static void declare(hone_case_run *run) {
     }
 }
 
-static hone_status bind(hone_case_run *run, hone_rng *rng, hone_error *err) {
-    (void)rng, (void)err;
+static hone_status bind(hone_case_run *run, hone_error *err) {
+    (void)err;
     hone_case_bind_linear(run, GATE, 0);
     hone_case_bind_linear(run, UP, 1);
     return HONE_OK;
@@ -120,6 +120,17 @@ static void work(const hone_case_shape *s, hone_case_pass pass, double *flops, d
     if (back && s->trained) *bytes += 2 * in * out * 8;
 }
 
+static void draw(hone_case_shape *s, hone_rng *rng) {
+    s->batch = hone_case_between(rng, 1, 3);
+    s->seq = hone_case_between(rng, 1, 30);
+    s->hidden = hone_case_between(rng, 1, 150);
+    s->ffn = hone_case_between(rng, 1, 200);
+    s->rank = hone_case_between(rng, 0, 17);
+    hone_case_draw_weight(s, &s->hidden, rng);
+    s->trained = s->weight == HONE_F32 && hone_rng_below(rng, 2);
+    s->in_place = hone_rng_below(rng, 2);
+}
+
 const hone_case hone_case_swiglu_activation = {
     .name = "swiglu_activation",
     .backward = true,
@@ -132,4 +143,5 @@ const hone_case hone_case_swiglu_activation = {
     .oracle = oracle,
     .bounds = bounds,
     .work = work,
+    .draw = draw,
 };

@@ -42,20 +42,19 @@ hone_matrix hone_case_matrix(const hone_case_tensor *t) {
     return w;
 }
 
-/* A step between codes that gives values of standard deviation `scale`, different from block to block. */
-static double step(double scale, double deviation, hone_rng *rng) {
-    return scale / deviation * (0.75 + 0.5 * hone_rng_uniform(rng));
-}
-
 /* Standard deviations of uniform codes 0..15 and -128..127. */
 #define DEVIATION_4 4.61
 #define DEVIATION_8 73.9
+
+double hone_case_step(const hone_case_tensor *t, double uniform) {
+    return t->scale / (t->dtype == HONE_Q8_0 ? DEVIATION_8 : DEVIATION_4) * (0.75 + 0.5 * uniform);
+}
 
 static void fill_blocks(const hone_case_tensor *t, hone_rng *rng) {
     size_t codes = t->dtype == HONE_Q8_0 ? BLOCK : BLOCK / 2;
     uint8_t *p = t->data;
     for (size_t b = 0; b < t->rows * (t->cols / BLOCK); b++) {
-        double d = step(t->scale, t->dtype == HONE_Q8_0 ? DEVIATION_8 : DEVIATION_4, rng);
+        double d = hone_case_step(t, hone_rng_uniform(rng));
         hone_f16 header[2] = {hone_f32_to_f16((float)d), hone_f32_to_f16((float)(-7.5 * d))};
         size_t header_bytes = t->dtype == HONE_Q4_1 ? 4 : 2;
         memcpy(p, header, header_bytes);
@@ -76,7 +75,7 @@ static void fill_affine(const hone_case_tensor *t, hone_rng *rng) {
         memcpy(p + i, &bits, 4);
     }
     for (size_t i = 0; i < groups; i++) {
-        float d = (float)step(t->scale, DEVIATION_4, rng), m = -7.5f * d;
+        float d = (float)hone_case_step(t, hone_rng_uniform(rng)), m = -7.5f * d;
         memcpy(p + bytes + i * 4, &d, 4);
         memcpy(p + bytes + (groups + i) * 4, &m, 4);
     }

@@ -60,20 +60,20 @@ static void on_micro_kernel(void *user, int kernel) {
 }
 
 static hone_status run_micro(evaluation *e, hone_error *err) {
-    unsigned features;
-    hone_kernels kernels;
-    HONE_TRY(hone_cpu_features(&features, err));
-    hone_kernels_select(features, &kernels);
-    hone_micro_options micro = {.candidate = &hone_ops_fused,
-                                .naive = &hone_ops_naive,
-                                .kernels = &kernels,
+    const hone_eval_options *o = e->options;
+    hone_micro_options micro = {.program = o->worker,
+                                .kernels = e->workshop.object,
                                 .threads = hone_parallel_default_threads(),
                                 .trials = e->report->trials,
                                 .seed = e->report->seed,
-                                .seconds = MICRO_SECONDS,
+                                .tuning = o->tuning,
+                                .quick = o->quick,
+                                .unsafe = o->unsafe,
+                                .seconds = o->quick ? QUICK_MICRO_SECONDS : MICRO_SECONDS,
                                 .on_progress = on_micro_progress,
                                 .on_kernel = on_micro_kernel,
                                 .user = e};
+    HONE_TRY(hone_cpu_features(&micro.features, err));
     e->share = e->report->macro_wanted ? MICRO_SHARE : 1;
     hone_lines_micro_start(&e->text);
     hone_status status = hone_micro_run(&micro, e->report, err);
@@ -364,7 +364,8 @@ static hone_status prepare(const hone_eval_options *o, hone_eval_report *r, hone
     HONE_TRY(choose_seed(r, o->seed, err));
     HONE_TRY(hone_machine_get_info(&r->machine, err));
     if (!o->worker)
-        return hone_fail(err, HONE_ERR_USAGE, "evaluating needs the path of the hone program");
+        return hone_fail(err, HONE_ERR_USAGE, "an evaluation needs the path of the hone program, which runs kernels and "
+                         "trainings in processes of their own");
     return r->macro_wanted ? find_data(o, r, err) : HONE_OK;
 }
 

@@ -3,24 +3,20 @@
 #include "eval/micro.h"
 
 #include "base/clock.h"
-#include "cases/cases.h"
+#include "eval/micro_internal.h"
+#include "eval/roof.h"
 #include "eval/score.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum { CANDIDATE, NAIVE, SIDES };
-enum {
-    MAX_SETS = 16,           /* of inputs with different contents */
-    INPUT_BYTES = 256 << 20, /* that all sets of a group may take */
-    MAX_CALLS = 256,         /* in a sample */
-    MAX_TRIALS = HONE_EVAL_MAX_PAIRS,
-    PASSES = 2 /* forward, backward */
-};
-#define SAMPLE_SECONDS 0.005 /* far above what the clock can tell apart, and a scheduler's slice */
+enum { PASSES = HONE_MICRO_PASSES, MAX_SHAPES = 4, EMPTY_ORDERS = 65 };
 #define LEAST_BUDGET 0.05
+#define NOISE_SECONDS 0.3
+#define ORDER_SECONDS 30.0            /* that a kernel of the candidate may take */
+#define TRUSTED_SECONDS 300.0         /* and one of ours, on a machine that is busy otherwise */
+#define ROOM_BYTES ((size_t)80 << 20) /* for several sets, where one does not need more */
 
 /* What SmolLM2-135M's layers look like: the model that comes without an account. */
 static const hone_case_shape model_shape = {.batch = 4,
@@ -38,24 +34,7 @@ static const struct {
     bool linear_only;
 } variants[] = {
     {HONE_F32, HONE_F32, false}, {HONE_BF16, HONE_BF16, false}, {HONE_BF16, HONE_Q4_1, true}};
-enum { VARIANTS = sizeof variants / sizeof variants[0], MAX_SHAPES = 4 };
-
-/* One set of inputs, with outputs and an arena for each side. */
-typedef struct input_set {
-    hone_case_run run[SIDES];
-    hone_arena arena[SIDES];
-} input_set;
-
-typedef struct group {
-    const hone_micro_options *options;
-    const hone_case *kind;
-    hone_case_shape shape;
-    input_set sets[MAX_SETS];
-    size_t set_count;
-    int rounds; /* calls of a sample = rounds * set_count */
-    hone_case_memory memory[SIDES];
-    double samples[SIDES][PASSES][MAX_TRIALS];
-} group;
+enum { VARIANTS = sizeof variants / sizeof variants[0] };
 
 /* ---- rows ---- */
 
@@ -98,11 +77,13 @@ static hone_status add_rows(hone_eval_report *report, int kernel, const hone_cas
     return HONE_OK;
 }
 
-/* The groups of one kernel: shapes by types. Returns how many. */
-static size_t kernel_shapes(const hone_case *kind, hone_case_shape out[MAX_SHAPES * VARIANTS]) {
+/* The groups of one kernel: shapes by types; quick: the smallest and the model's. Returns how many. */
+static size_t kernel_shapes(const hone_case *kind, bool quick,
+                            hone_case_shape out[MAX_SHAPES * VARIANTS]) {
     hone_case_shape shapes[MAX_SHAPES];
     size_t count = 0, shape_count = hone_case_bench_shapes(kind, &model_shape, shapes, MAX_SHAPES);
     for (size_t i = 0; i < shape_count; i++) {
+        if (quick && i > 0 && i + 1 < shape_count) continue;
         for (size_t v = 0; v < VARIANTS; v++) {
             if (variants[v].linear_only && !kind->linear) continue;
             out[count] = shapes[i];
@@ -114,322 +95,322 @@ static size_t kernel_shapes(const hone_case *kind, hone_case_shape out[MAX_SHAPE
     return count;
 }
 
-/* ---- right or wrong ---- */
+/* ---- findings ---- */
 
-/* Pass that writes the tensor a report complains of; HONE_CASE_PASSES when it is no output. */
-static hone_case_pass pass_of(const hone_case_run *run, const char *tensor) {
-    for (int i = 0; i < HONE_CASE_TENSORS && tensor; i++) {
-        const hone_case_tensor *t = &run->tensor[i];
-        bool output = t->role == HONE_CASE_OUTPUT || t->role == HONE_CASE_ADDED ||
-                      t->role == HONE_CASE_IN_PLACE;
-        if (t->name && output && strcmp(t->name, tensor) == 0) return t->pass;
-    }
-    return HONE_CASE_PASSES;
+static bool goes_on(void *user) {
+    const hone_level *l = user;
+    const hone_micro_options *o = l->options;
+    double fraction = l->groups ? (double)l->done / (double)l->groups : 0;
+    return !o->on_progress || o->on_progress(o->user, l->what, fraction);
+}
+
+bool hone_level_goes_on(hone_level *l, const char *what) {
+    snprintf(l->what, sizeof l->what, "%s", what);
+    return goes_on(l);
+}
+
+hone_status hone_level_find(hone_level *l, int side, hone_status failed, const hone_error *problem,
+                            hone_finding *finding, hone_error *err) {
+    const hone_kernel_lead *lead = &l->leads[side];
+    if (side != HONE_SIDE_CANDIDATE || failed == HONE_ERR_INTERRUPTED)
+        return hone_fail(err, failed, "%s%s%s",
+                         failed == HONE_ERR_INTERRUPTED ? "" : hone_side_names[side],
+                         failed == HONE_ERR_INTERRUPTED ? "" : " kernels: ", problem->message);
+    /* Its death counts more than what was wrong before; what it could not do (memory it wants, say) is told. */
+    finding->tensor = NULL;
+    finding->verdict = lead->ended ? lead->ending.verdict : HONE_VERDICT_INVALID;
+    snprintf(finding->message, sizeof finding->message, "%.300s", problem->message);
+    return HONE_OK;
+}
+
+/* The first finding is the candidate's verdict. */
+static void judge(hone_level *l, int kernel, const hone_finding *f, const char *where) {
+    hone_candidate *c = &l->report->candidate;
+    if (strcmp(c->verdict, "accepted") != 0) return;
+    c->verdict = hone_verdict_name(f->verdict);
+    snprintf(c->reason, sizeof c->reason, "%s%s%s: %s", kernel >= 0 ? hone_op_names[kernel] : "",
+             kernel >= 0 ? ", " : "", where, f->message);
 }
 
 static void mark_wrong(hone_micro_row *row, const char *where, const char *message) {
-    if (row->correct)
-        snprintf(row->reason, sizeof row->reason, "%s%s%s", where, where[0] ? ": " : "", message);
+    if (row->correct) snprintf(row->reason, sizeof row->reason, "%.180s: %.319s", where, message);
     row->checked = true;
     row->correct = false;
 }
 
-/* A case failed: wrong are all rows of this kernel and type, of the pass that the tensor belongs to. */
-static hone_status mark_case(const hone_micro_options *o, hone_eval_report *report, int kernel,
-                             const hone_case *kind, const hone_case_shape *shape,
-                             const hone_case_report *failed, hone_error *err) {
-    hone_case_run run;
-    char where[224], text[192];
-    HONE_TRY(hone_case_open(kind, shape, o->candidate, o->seed, false, &run, err));
-    hone_case_pass pass = pass_of(&run, failed->tensor);
-    hone_case_close(&run);
+/* Pass that writes the tensor that a comparison complains of; HONE_CASE_PASSES when all are concerned. */
+static hone_case_pass pass_of(const hone_case *kind, const hone_case_shape *shape,
+                              const hone_op_set *set, const char *tensor) {
+    hone_case_run run = {.kind = kind, .set = set, .shape = *shape};
+    if (run.shape.magnitude == 0) run.shape.magnitude = 1;
+    kind->declare(&run);
+    for (int i = 0; i < HONE_CASE_TENSORS && tensor; i++) {
+        const hone_case_tensor *t = &run.tensor[i];
+        if (t->name && t->role >= HONE_CASE_OUTPUT && strcmp(t->name, tensor) == 0) return t->pass;
+    }
+    return HONE_CASE_PASSES;
+}
+
+/* The rows of one kernel, while it is looked at. */
+typedef struct subject {
+    hone_level *level;
+    int kernel;
+    const hone_case *kind;
+    hone_micro_row *rows;
+    size_t count;
+} subject;
+
+/* Wrong are the rows of this type and pass; all rows when the worker died or a rule was broken. */
+static void mark(subject *s, const hone_case_shape *shape, const char *where,
+                 const hone_finding *f) {
+    char text[192], place[256];
+    hone_case_pass pass =
+        pass_of(s->kind, shape, &s->level->stands[HONE_SIDE_CANDIDATE], f->tensor);
     describe_shape(shape, text, sizeof text);
-    snprintf(where, sizeof where, "case %s", text);
-    for (size_t i = 0; i < report->micro_count; i++) {
-        hone_micro_row *row = &report->micro[i];
-        bool other = pass == (row->backward ? HONE_CASE_FORWARD : HONE_CASE_BACKWARD);
-        if (row->kernel != kernel || other ||
-            strcmp(row->dtype, hone_dtype_name(shape->compute)) != 0)
-            continue;
-        mark_wrong(row, where, failed->message);
+    snprintf(place, sizeof place, "%s %s, %s", where, text, hone_dtype_name(shape->compute));
+    judge(s->level, s->kernel, f, place);
+    for (size_t i = 0; i < s->count; i++) {
+        hone_micro_row *row = &s->rows[i];
+        bool other = pass == (row->backward ? HONE_CASE_FORWARD : HONE_CASE_BACKWARD) ||
+                     strcmp(row->dtype, hone_dtype_name(shape->compute)) != 0;
+        if (f->verdict != HONE_VERDICT_WRONG || !other) mark_wrong(row, place, f->message);
     }
+}
+
+static void on_wrong(void *user, const hone_case_shape *shape, const char *where,
+                     const hone_finding *f) {
+    mark(user, shape, where, f);
+}
+
+/* ---- one kernel ---- */
+
+static bool is_alive(const hone_level *l) {
+    const hone_kernel_lead *lead = &l->leads[HONE_SIDE_CANDIDATE];
+    return lead->options && !lead->ended;
+}
+
+/* A worker that has died is started again, for the next kernel. */
+static hone_status revive(subject *s, const hone_case_shape *shape, hone_error *err) {
+    hone_level *l = s->level;
+    hone_kernel_lead *lead = &l->leads[HONE_SIDE_CANDIDATE];
+    hone_finding f = {.verdict = HONE_VERDICT_OK};
+    hone_error problem = {0};
+    if (is_alive(l)) return HONE_OK;
+    hone_kernel_lead_stop(lead);
+    hone_status status =
+        hone_kernel_lead_start(lead, &l->lead_options[HONE_SIDE_CANDIDATE], &problem);
+    if (status == HONE_OK) return HONE_OK;
+    HONE_TRY(hone_level_find(l, HONE_SIDE_CANDIDATE, status, &problem, &f, err));
+    mark(s, shape, "loading it again for", &f);
     return HONE_OK;
 }
 
-/* The kernel's cases against the float64 oracle. */
-static hone_status check_kernel(const hone_micro_options *o, hone_eval_report *report, int kernel,
-                                const hone_case *kind, double fraction, hone_error *err) {
-    static const hone_dtype types[] = {HONE_F32, HONE_BF16};
-    char what[96];
-    snprintf(what, sizeof what, "%s: checking", hone_op_names[kernel]);
-    for (size_t i = 0; i < kind->shape_count; i++) {
-        for (int t = 0; t < 2; t++) {
-            if (o->on_progress && !o->on_progress(o->user, what, fraction))
-                return hone_fail(err, HONE_ERR_INTERRUPTED, "stopped");
-            hone_case_shape shape = kind->shapes[i];
-            hone_case_report result;
-            shape.compute = types[t];
-            HONE_TRY(hone_case_check(kind, &shape, o->candidate, o->kernels, o->threads,
-                                     o->seed + i, &result, NULL, err));
-            if (!result.passed) HONE_TRY(mark_case(o, report, kernel, kind, &shape, &result, err));
-        }
-    }
-    return HONE_OK;
+/* What no finding has marked is right as far as it was looked at. */
+static void close_row(hone_micro_row *row, const char *reason) {
+    if (row->correct) snprintf(row->reason, sizeof row->reason, "%s", reason);
 }
 
-/* ---- timed calls ---- */
-
-static const hone_op_set *set_of(const group *g, int side) {
-    return side == NAIVE ? g->options->naive : g->options->candidate;
-}
-
-static hone_status open_set(group *g, hone_error *err) {
-    input_set *set = &g->sets[g->set_count];
-    uint64_t seed = g->options->seed + 1000 + g->set_count;
-    for (int side = 0; side < SIDES; side++) {
-        HONE_TRY(
-            hone_case_open(g->kind, &g->shape, set_of(g, side), seed, false, &set->run[side], err));
-        hone_case_memory memory =
-            hone_case_plan(&set->run[side], g->options->kernels, g->options->threads);
-        HONE_TRY(hone_arena_open(&set->arena[side], memory.arena, false, err));
-        g->memory[side] = memory;
-    }
-    g->set_count++;
-    return HONE_OK;
-}
-
-static void close_sets(group *g) {
-    for (size_t i = 0; i < MAX_SETS; i++) {
-        for (int side = 0; side < SIDES; side++) {
-            hone_case_close(&g->sets[i].run[side]);
-            if (g->sets[i].arena[side].base) hone_arena_close(&g->sets[i].arena[side]);
-        }
-    }
-    g->set_count = 0;
-}
-
-static size_t set_bytes(const group *g) {
-    size_t bytes = 0;
-    for (int side = 0; side < SIDES; side++) {
-        const hone_case_run *run = &g->sets[0].run[side];
-        for (int i = 0; i < HONE_CASE_TENSORS; i++) {
-            if (run->tensor[i].name) bytes += run->tensor[i].bytes * (run->tensor[i].start ? 2 : 1);
-        }
-    }
-    return bytes;
-}
-
-typedef struct series {
-    group *g;
-    int side;
-    double seconds[PASSES];
-    bool overflow;
-} series;
-
-/* Every set of inputs once: all forward passes, then all backward passes, each kind between two looks at the clock. */
-static void run_series(hone_team team, void *argument) {
-    series *s = argument;
-    hone_ctx ctx[MAX_SETS];
-    hone_saved saved[MAX_SETS] = {{{NULL}}};
-    for (size_t i = 0; i < s->g->set_count; i++) {
-        ctx[i] = (hone_ctx){.team = team,
-                            .kernels = s->g->options->kernels,
-                            .compute = s->g->shape.compute,
-                            .arena = s->g->sets[i].arena[s->side]};
-    }
+static hone_status measure_shape(subject *s, const hone_case_shape *shape, hone_micro_row *rows,
+                                 hone_error *err) {
+    hone_level *l = s->level;
+    hone_finding f = {.verdict = HONE_VERDICT_OK};
+    double left = l->deadline - hone_clock_seconds();
+    double budget = fmax(left / (double)(l->groups - l->done), LEAST_BUDGET);
+    HONE_TRY(hone_level_measure(l, s->kernel, shape, budget, rows, &f, err));
+    if (f.verdict != HONE_VERDICT_OK) mark(s, shape, "measuring", &f);
     for (int pass = 0; pass < PASSES; pass++) {
-        hone_barrier(team);
-        double begin = hone_clock_seconds();
-        for (size_t i = 0; i < s->g->set_count; i++)
-            hone_case_run_pass(&s->g->sets[i].run[s->side], (hone_case_pass)pass, &ctx[i],
-                               &saved[i]);
-        hone_barrier(team);
-        if (team.rank == 0) s->seconds[pass] += hone_clock_seconds() - begin;
-    }
-    for (size_t i = 0; i < s->g->set_count && team.rank == 0; i++)
-        s->overflow |= ctx[i].arena.overflow;
-}
-
-/* Seconds of one call of each pass, over `rounds` rounds. */
-static hone_status sample(group *g, int side, int rounds, double seconds[PASSES], hone_error *err) {
-    series s = {.g = g, .side = side};
-    for (int round = 0; round < rounds; round++) {
-        for (size_t i = 0; i < g->set_count; i++) hone_case_reset(&g->sets[i].run[side]);
-        hone_parallel(g->options->threads, run_series, &s);
-    }
-    if (s.overflow)
-        return hone_fail(err, HONE_ERR_INTERNAL, "%s (%s) took more memory than it planned",
-                         g->kind->name, set_of(g, side)->name);
-    for (int pass = 0; pass < PASSES; pass++)
-        seconds[pass] = s.seconds[pass] / (double)((size_t)rounds * g->set_count);
-    return HONE_OK;
-}
-
-/* Enough calls that a sample of either pass is long enough for the clock, unless all samples would not fit `budget`. */
-static hone_status choose_calls(group *g, int trials, double budget, hone_error *err) {
-    double seconds[SIDES][PASSES], shortest = INFINITY;
-    HONE_TRY(open_set(g, err));
-    for (int side = 0; side < SIDES; side++)
-        HONE_TRY(sample(g, side, 1, seconds[side], err)); /* warm up */
-    double begin = hone_clock_seconds();
-    for (int side = 0; side < SIDES; side++) {
-        HONE_TRY(sample(g, side, 1, seconds[side], err));
-        for (int pass = 0; pass < PASSES; pass++) shortest = fmin(shortest, seconds[side][pass]);
-    }
-    double pair = fmax(hone_clock_seconds() - begin, 1e-7); /* with resetting */
-    double wanted = ceil(fmax(SAMPLE_SECONDS / fmax(shortest, 1e-9), 2));
-    double affordable = fmax(floor(budget / (pair * trials)), 1);
-    size_t calls = (size_t)fmin(fmin(wanted, affordable), MAX_CALLS);
-    size_t room = INPUT_BYTES / HONE_MAX(set_bytes(g), (size_t)1);
-    size_t sets = HONE_MAX(HONE_MIN(HONE_MIN(calls, (size_t)MAX_SETS), room), (size_t)1);
-    while (g->set_count < sets) HONE_TRY(open_set(g, err));
-    g->rounds = (int)HONE_CEIL_DIV(calls, sets);
-    for (int side = 0; side < SIDES; side++)
-        HONE_TRY(sample(g, side, 1, seconds[side], err)); /* new pages */
-    return HONE_OK;
-}
-
-/* The outputs of the last timed calls, each set's, against the naive set's. */
-static hone_status verify(group *g, hone_micro_row *rows, hone_error *err) {
-    for (size_t i = 0; i < g->set_count; i++) {
-        hone_case_run *run = &g->sets[i].run[CANDIDATE];
-        HONE_TRY(hone_case_expect(run, &g->sets[i].run[NAIVE], err));
-        for (int pass = 0; pass < PASSES; pass++) {
-            hone_case_report result;
-            hone_case_compare(run, (hone_case_pass)pass, 2, &result);
-            if (!result.passed) mark_wrong(&rows[pass], "a timed call", result.message);
-        }
-        hone_case_close(run); /* what was expected takes more room than the outputs */
+        hone_candidate *c = &l->report->candidate;
+        rows[pass].inherited = !c->has[s->kernel];
+        if (rows[pass].tested) close_row(&rows[pass], "");
     }
     return HONE_OK;
 }
 
-static void fill_row(const group *g, int pass, int trials, hone_micro_row *row) {
-    size_t n = (size_t)trials;
-    if (row->correct) row->reason[0] = 0;
-    hone_case_work(g->kind, &g->shape, (hone_case_pass)pass, &row->flops, &row->traffic);
-    for (int side = 0; side < SIDES; side++) {
-        double samples[MAX_TRIALS];
-        memcpy(samples, g->samples[side][pass], n * sizeof samples[0]);
-        row->seconds[side] = hone_stats_median(samples, n);
-        row->bytes[side] = g->memory[side].peak[pass];
+static hone_status run_kernel(hone_level *l, int kernel, size_t first_row, hone_error *err) {
+    hone_case_shape shapes[MAX_SHAPES * VARIANTS];
+    const hone_case *kind = hone_case_find(hone_op_names[kernel]);
+    size_t count = kernel_shapes(kind, l->options->quick, shapes), before = l->done;
+    subject s = {l, kernel, kind, &l->report->micro[first_row], PASSES * count};
+    for (size_t i = 0; i < s.count; i++) s.rows[i].correct = true;
+    HONE_TRY(revive(&s, &shapes[0], err));
+    if (is_alive(l)) HONE_TRY(hone_level_check(l, kernel, on_wrong, &s, err));
+    for (size_t i = 0; i < s.count; i++) s.rows[i].checked = true;
+    for (size_t i = 0; i < count && is_alive(l); i++) {
+        HONE_TRY(measure_shape(&s, &shapes[i], &s.rows[PASSES * i], err));
+        l->done++;
     }
-    row->over_naive = hone_compare_seconds(g->samples[NAIVE][pass], g->samples[CANDIDATE][pass], n,
-                                           g->options->seed);
-    if (row->bytes[NAIVE] > 0)
-        row->memory_ratio = (double)row->bytes[CANDIDATE] / (double)row->bytes[NAIVE];
-    row->calls = g->rounds * (int)g->set_count;
-    row->tested = true;
-}
-
-/* Interleaved trials; who goes first changes with each. */
-static hone_status run_trials(group *g, int trials, double fraction, hone_error *err) {
-    char what[96];
-    const hone_micro_options *o = g->options;
-    snprintf(what, sizeof what, "%s: %s", g->kind->name, hone_dtype_name(g->shape.compute));
-    for (int trial = 0; trial < trials; trial++) {
-        if (o->on_progress && !o->on_progress(o->user, what, fraction))
-            return hone_fail(err, HONE_ERR_INTERRUPTED, "stopped");
-        for (int turn = 0; turn < SIDES; turn++) {
-            int side = (trial + turn) % 2;
-            double seconds[PASSES] = {0};
-            HONE_TRY(sample(g, side, g->rounds, seconds, err));
-            for (int pass = 0; pass < PASSES; pass++) g->samples[side][pass][trial] = seconds[pass];
-        }
-    }
+    l->done = before + count;
+    if (l->options->on_kernel) l->options->on_kernel(l->options->user, kernel);
     return HONE_OK;
-}
-
-static hone_status measure(group *g, hone_micro_row *rows, double budget, double fraction,
-                           hone_error *err) {
-    int trials = g->options->trials;
-    hone_status status;
-    HONE_TRY_GOTO(status, done, choose_calls(g, trials, budget, err));
-    HONE_TRY_GOTO(status, done, run_trials(g, trials, fraction, err));
-    HONE_TRY_GOTO(status, done, verify(g, rows, err));
-    for (int pass = 0; pass < PASSES; pass++) fill_row(g, pass, trials, &rows[pass]);
-done:
-    close_sets(g);
-    return status;
 }
 
 /* ---- the level ---- */
 
-typedef struct level {
-    const hone_micro_options *options;
-    hone_eval_report *report;
-    size_t groups, done; /* of all kernels */
-    double deadline;
-    group *g;
-} level;
+static const hone_op_set *trusted_set(int side) {
+    return side == HONE_SIDE_NAIVE ? &hone_ops_naive : &hone_ops_fused;
+}
 
-/* What cannot be measured here is a result, of these rows alone: the others go on. */
-static hone_status pass_over(hone_status status, hone_micro_row *rows, size_t count,
-                             const hone_error *problem, hone_error *err) {
-    if (status == HONE_ERR_INTERRUPTED) return hone_fail(err, status, "%s", problem->message);
-    for (size_t i = 0; status != HONE_OK && i < count; i++) {
-        if (!hone_row_is_wrong(&rows[i]))
-            snprintf(rows[i].reason, sizeof rows[i].reason, "%.500s", problem->message);
-    }
+/* `kernels`: a built-in set's name or a path. */
+static hone_status start_side(hone_level *l, int side, const char *kernels, hone_error *err) {
+    const hone_micro_options *o = l->options;
+    bool trusted = !strchr(kernels, '/');
+    hone_kernel_lead *lead = &l->leads[side];
+    double seconds = o->order_seconds > 0 ? o->order_seconds : ORDER_SECONDS;
+    l->lead_options[side] =
+        (hone_kernel_lead_options){.program = o->program,
+                                   .kernels = kernels,
+                                   .threads = o->threads,
+                                   .features = o->features,
+                                   .tuning = o->tuning,
+                                   .fixed = &l->fixed,
+                                   .changing = l->changing,
+                                   .unsafe = o->unsafe || trusted,
+                                   .seconds = trusted ? TRUSTED_SECONDS : seconds,
+                                   .keep_waiting = goes_on,
+                                   .user = l};
+    HONE_TRY(hone_kernel_lead_start(lead, &l->lead_options[side], err));
+    l->sides[l->side_count++] = side;
+    l->stands[side] = trusted ? *hone_op_set_find(kernels) : hone_ops_fused;
+    l->stands[side].keeps_residual = lead->loaded.keeps_residual;
+    if (!lead->loaded.rebuilds) l->stands[side].rms_norm_rebuild = NULL;
     return HONE_OK;
 }
 
-static hone_status run_kernel(level *l, int kernel, size_t first_row, hone_error *err) {
-    const hone_micro_options *o = l->options;
-    hone_case_shape shapes[MAX_SHAPES * VARIANTS];
-    const hone_case *kind = hone_case_find(hone_op_names[kernel]);
-    size_t count = kernel_shapes(kind, shapes);
-    hone_micro_row *rows = &l->report->micro[first_row];
-    hone_error problem = {0};
-    for (size_t i = 0; i < PASSES * count; i++) rows[i].correct = true;
-    hone_status checked =
-        check_kernel(o, l->report, kernel, kind, (double)l->done / (double)l->groups, &problem);
-    HONE_TRY(pass_over(checked, rows, PASSES * count, &problem, err));
-    for (size_t i = 0; i < PASSES * count && checked == HONE_OK; i++) rows[i].checked = true;
-    if (checked != HONE_OK) l->done += count;
-    for (size_t i = 0; i < count && checked == HONE_OK; i++) {
-        double left = l->deadline - hone_clock_seconds();
-        double budget = fmax(left / (double)(l->groups - l->done), LEAST_BUDGET);
-        memset(l->g, 0, sizeof *l->g);
-        l->g->options = o;
-        l->g->kind = kind;
-        l->g->shape = shapes[i];
-        hone_status measured =
-            measure(l->g, &rows[PASSES * i], budget, (double)l->done / (double)l->groups, &problem);
-        HONE_TRY(pass_over(measured, &rows[PASSES * i], PASSES, &problem, err));
-        l->done++;
-    }
-    if (o->on_kernel) o->on_kernel(o->user, kernel);
+static void stop_sides(hone_level *l) {
+    for (int side = 0; side < HONE_SIDES; side++)
+        if (l->leads[side].options) hone_kernel_lead_stop(&l->leads[side]);
+    l->side_count = 0;
+}
+
+static hone_status measure_order(hone_level *l, hone_error *err) {
+    hone_desk_order order = {.verb = HONE_DESK_NOTHING};
+    hone_desk_answer answer;
+    double seconds[EMPTY_ORDERS];
+    for (int i = 0; i < EMPTY_ORDERS; i++)
+        HONE_TRY(hone_kernel_lead_order(&l->leads[l->sides[0]], &order, &answer, &seconds[i], err));
+    l->call_seconds = hone_stats_median(seconds, EMPTY_ORDERS);
+    l->report->noise.call_seconds = l->call_seconds;
     return HONE_OK;
+}
+
+/* What an order costs, and two workers of the same set against each other, in the slots of others. */
+static hone_status measure_noise(hone_level *l, hone_error *err) {
+    hone_case_shape shape = {0};
+    const hone_case *kind = hone_case_find(hone_op_names[HONE_OP_rms_norm]);
+    HONE_TRY(hone_roof_measure(l->crew, l->options->features, &l->report->noise, err));
+    HONE_TRY(start_side(l, HONE_SIDE_NAIVE, "fused", err));
+    HONE_TRY(start_side(l, HONE_SIDE_SHIPPED, "fused", err));
+    HONE_TRY(measure_order(l, err));
+    hone_case_bench_shapes(kind, NULL, &shape, 1);
+    HONE_TRY(hone_level_compare(l, HONE_OP_rms_norm, &shape, NOISE_SECONDS, &l->report->noise.same,
+                                err));
+    stop_sides(l);
+    return HONE_OK;
+}
+
+/* A candidate that cannot even be loaded: a result. */
+static void refuse(hone_level *l, const hone_error *problem) {
+    const hone_kernel_lead *lead = &l->leads[HONE_SIDE_CANDIDATE];
+    hone_finding f = {.verdict = HONE_VERDICT_INVALID};
+    if (lead->ended && lead->ending.verdict != HONE_VERDICT_OK) f.verdict = lead->ending.verdict;
+    snprintf(f.message, sizeof f.message, "%.300s", problem->message);
+    judge(l, -1, &f, "loading");
+    for (size_t i = 0; i < l->report->micro_count; i++) {
+        l->report->micro[i].correct = true;
+        mark_wrong(&l->report->micro[i], "loading", f.message);
+    }
+}
+
+/* *loaded: the candidate is there. */
+static hone_status start_sides(hone_level *l, bool *loaded, hone_error *err) {
+    const hone_micro_options *o = l->options;
+    hone_error problem = {0};
+    hone_candidate *c = &l->report->candidate;
+    hone_status status =
+        start_side(l, HONE_SIDE_CANDIDATE, o->kernels ? o->kernels : "fused", &problem);
+    *loaded = status == HONE_OK;
+    bool its_fault = o->kernels && (status == HONE_ERR_IO || l->leads[HONE_SIDE_CANDIDATE].called);
+    if (!*loaded && (!its_fault || status == HONE_ERR_INTERRUPTED))
+        return hone_fail(err, status, "%s", problem.message);
+    if (!*loaded) {
+        refuse(l, &problem);
+        return HONE_OK;
+    }
+    const hone_desk_answer *said = &l->leads[HONE_SIDE_CANDIDATE].loaded;
+    memcpy(c->has, said->has, sizeof c->has);
+    snprintf(c->set_name, sizeof c->set_name, "%s", said->set_name);
+    HONE_TRY(start_side(l, HONE_SIDE_NAIVE, "naive", err));
+    return o->kernels ? start_side(l, HONE_SIDE_SHIPPED, "fused", err) : HONE_OK;
 }
 
 static bool is_wanted(const hone_micro_options *o, int kernel) {
     return !o->only || strcmp(o->only, hone_op_names[kernel]) == 0;
 }
 
-hone_status hone_micro_run(const hone_micro_options *options, hone_eval_report *report,
+/* Adds the rows, and finds how much room the largest group needs. */
+static hone_status prepare(hone_level *l, size_t first[HONE_OP_COUNT], size_t *fixed,
                            hone_error *err) {
-    level l = {
-        .options = options, .report = report, .deadline = hone_clock_seconds() + options->seconds};
-    size_t first[HONE_OP_COUNT];
-    if (options->trials < 1 || options->trials > MAX_TRIALS)
-        return hone_fail(err, HONE_ERR_USAGE, "%d trials; expected 1 to %d", options->trials,
-                         (int)MAX_TRIALS);
+    *fixed = l->changing = ROOM_BYTES;
     for (int k = 0; k < HONE_OP_COUNT; k++) {
-        if (!is_wanted(options, k)) continue;
+        if (!is_wanted(l->options, k)) continue;
         hone_case_shape shapes[MAX_SHAPES * VARIANTS];
         const hone_case *kind = hone_case_find(hone_op_names[k]);
-        size_t count = kernel_shapes(kind, shapes);
-        first[k] = report->micro_count;
-        for (size_t i = 0; i < count; i++) HONE_TRY(add_rows(report, k, kind, &shapes[i], err));
-        l.groups += count;
+        size_t count = kernel_shapes(kind, l->options->quick, shapes);
+        first[k] = l->report->micro_count;
+        for (size_t i = 0; i < count; i++) {
+            size_t bytes[HONE_CASE_SPACES];
+            HONE_TRY(add_rows(l->report, k, kind, &shapes[i], err));
+            HONE_TRY(
+                hone_case_measure(kind, &shapes[i], trusted_set(HONE_SIDE_SHIPPED), bytes, err));
+            *fixed = HONE_MAX(*fixed, bytes[HONE_CASE_FIXED]);
+            l->changing = HONE_MAX(l->changing, bytes[HONE_CASE_CHANGING]);
+        }
+        l->groups += count;
     }
-    l.g = malloc(sizeof *l.g);
-    if (!l.g) return hone_fail_memory(err, "kernel measurements", sizeof *l.g);
-    hone_status status = HONE_OK;
-    for (int k = 0; k < HONE_OP_COUNT && status == HONE_OK; k++) {
-        if (is_wanted(options, k)) status = run_kernel(&l, k, first[k], err);
-    }
-    free(l.g);
-    return status;
+    return HONE_OK;
+}
+
+typedef struct whole {
+    hone_level level;
+    hone_status status;
+    hone_error *err;
+} whole;
+
+static hone_status run_level(hone_level *l, hone_error *err) {
+    size_t first[HONE_OP_COUNT], fixed;
+    bool loaded = false;
+    HONE_TRY(prepare(l, first, &fixed, err));
+    HONE_TRY(hone_shared_make(&l->fixed, "inputs", fixed, true, err));
+    HONE_TRY(measure_noise(l, err));
+    HONE_TRY(start_sides(l, &loaded, err));
+    for (int k = 0; k < HONE_OP_COUNT && loaded; k++)
+        if (is_wanted(l->options, k)) HONE_TRY(run_kernel(l, k, first[k], err));
+    return HONE_OK;
+}
+
+/* By the first thread of the crew. */
+static void lead_level(hone_crew *crew, void *user) {
+    whole *w = user;
+    w->level.crew = crew;
+    w->status = run_level(&w->level, w->err);
+    stop_sides(&w->level);
+    hone_shared_free(&w->level.fixed);
+}
+
+hone_status hone_micro_run(const hone_micro_options *options, hone_eval_report *report,
+                           hone_error *err) {
+    whole w = {.err = err};
+    if (options->trials < 1 || options->trials > HONE_EVAL_MAX_PAIRS)
+        return hone_fail(err, HONE_ERR_USAGE, "%d trials; expected 1 to %d", options->trials,
+                         (int)HONE_EVAL_MAX_PAIRS);
+    w.level.options = options;
+    w.level.report = report;
+    w.level.fixed.fd = -1;
+    w.level.contents = options->seed * 0x9e3779b97f4a7c15u;
+    w.level.deadline = hone_clock_seconds() + options->seconds;
+    w.level.g = hone_group_make();
+    if (!w.level.g) return hone_fail_memory(err, "kernel measurements", 0);
+    hone_crew_run(options->threads, lead_level, &w);
+    hone_group_free(w.level.g);
+    return w.status;
 }

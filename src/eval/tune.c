@@ -145,7 +145,7 @@ static hone_status open_works(tuner *t, size_t rows, hone_error *err) {
             shape.rank = 8;
         }
         const hone_case *kind = hone_case_find(loss ? "linear_cross_entropy" : "lora_linear");
-        HONE_TRY(hone_case_open(kind, &shape, &hone_ops_fused, i, false, &w->run, err));
+        HONE_TRY(hone_case_open(kind, &shape, &hone_ops_fused, i, false, NULL, &w->run, err));
         HONE_TRY(open_arena(t, w, err));
     }
     return HONE_OK;

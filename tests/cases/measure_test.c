@@ -5,6 +5,8 @@
 #include "base/cpu.h"
 #include "cases/cases.h"
 
+#include <math.h>
+
 typedef struct job {
     const hone_case_run *run;
     const hone_kernels *kernels;
@@ -37,9 +39,9 @@ static void compare_sets(const hone_case *kind, const hone_case_shape *shape) {
     hone_kernels kernels;
     hone_error err;
     hone_kernels_select(hone_cpu_detect(), &kernels);
-    assert_ok(hone_case_open(kind, shape, &hone_ops_naive, 1, false, &naive, &err), err);
-    assert_ok(hone_case_open(kind, shape, &hone_ops_fused, 1, false, &fused, &err), err);
-    assert_ok(hone_case_open(kind, shape, &hone_ops_fused, 2, false, &other, &err), err);
+    assert_ok(hone_case_open(kind, shape, &hone_ops_naive, 1, false, NULL, &naive, &err), err);
+    assert_ok(hone_case_open(kind, shape, &hone_ops_fused, 1, false, NULL, &fused, &err), err);
+    assert_ok(hone_case_open(kind, shape, &hone_ops_fused, 2, false, NULL, &other, &err), err);
     run_once(&naive, &kernels, 2);
     run_once(&fused, &kernels, 2);
     run_once(&other, &kernels, 2);
@@ -108,21 +110,153 @@ static void test_memory(void **state) {
     hone_error err;
     hone_kernels_select(0, &kernels);
     hone_case_shape shape = {.batch = 2, .seq = 64, .hidden = 128, .compute = HONE_BF16};
-    assert_ok(
-        hone_case_open(hone_case_find("rms_norm"), &shape, &hone_ops_fused, 1, false, &run, &err),
-        err);
+    assert_ok(hone_case_open(hone_case_find("rms_norm"), &shape, &hone_ops_fused, 1, false, NULL,
+                             &run, &err),
+              err);
     hone_case_memory memory = hone_case_plan(&run, &kernels, 1);
     assert_int_equal(memory.outputs[HONE_CASE_FORWARD], 128 * 128 * 2);
     assert_int_equal(memory.peak[HONE_CASE_FORWARD], 128 * 128 * 2 + 128 * 128 * 2 + 128 * 4);
     hone_case_close(&run);
     hone_case_shape logits = {.batch = 2, .seq = 64, .vocab = 256, .in_place = true};
     assert_ok(hone_case_open(hone_case_find("cross_entropy_loss"), &logits, &hone_ops_naive, 1,
-                             false, &run, &err),
+                             false, NULL, &run, &err),
               err);
     memory = hone_case_plan(&run, &kernels, 1);
     assert_int_equal(memory.outputs[HONE_CASE_BACKWARD], 0);
     assert_true(memory.peak[HONE_CASE_FORWARD] >= 128 * 256 * 4);
     hone_case_close(&run);
+}
+
+/* ---- two processes, one run --------------------------------------------------------------- */
+
+typedef struct agreement {
+    const hone_case_run *run, *trusted;
+    hone_case_sums sums;
+    bool forward, backward;
+} agreement;
+
+static void agree(hone_team team, void *argument) {
+    agreement *a = argument;
+    bool forward = hone_case_agrees(a->run, a->trusted, HONE_CASE_FORWARD, 2, team, &a->sums);
+    bool backward = hone_case_agrees(a->run, a->trusted, HONE_CASE_BACKWARD, 2, team, &a->sums);
+    if (team.rank == 0) a->forward = forward, a->backward = backward;
+}
+
+static bool agrees(const hone_case_run *run, const hone_case_run *trusted) {
+    agreement a = {.run = run, .trusted = trusted};
+    hone_parallel(2, agree, &a);
+    return a.forward && a.backward;
+}
+
+static void refill(hone_team team, void *argument) { hone_case_refill(argument, 77, team); }
+
+/* Another team fills with the same contents, which look like those of hone_case_open. */
+static void assert_refill(const hone_case_run *run) {
+    hone_case_run other;
+    hone_error err;
+    assert_ok(hone_case_open(run->kind, &run->shape, run->set, 1, false, NULL, &other, &err), err);
+    hone_parallel(1, refill, &other);
+    for (size_t i = 0; i < HONE_CASE_TENSORS; i++) {
+        const hone_case_tensor *t = &run->tensor[i];
+        if (!t->name || t->role == HONE_CASE_OUTPUT) continue;
+        const void *own = t->start ? t->start : t->data;
+        assert_memory_equal(
+            own, other.tensor[i].start ? other.tensor[i].start : other.tensor[i].data, t->bytes);
+        if (t->dtype != HONE_F32 || t->scale == 0 || t->rows * t->cols < 1000) continue;
+        double squares = 0, sum = 0, count = (double)(t->rows * t->cols);
+        for (size_t k = 0; k < t->rows * t->cols; k++) {
+            double x = (double)((const float *)own)[k];
+            sum += x;
+            squares += x * x;
+        }
+        assert_true(squares > 0.8 * count * t->scale * t->scale &&
+                    squares < 1.2 * count * t->scale * t->scale);
+        assert_true(sum * sum < 25 * count * t->scale * t->scale);
+    }
+    hone_case_close(&other);
+}
+
+/* A room's tensors are seen by a second run in the same memory, which fills nothing. */
+static void share_run(const hone_case *kind, const hone_case_shape *shape) {
+    size_t bytes[HONE_CASE_SPACES];
+    hone_case_run own, other, naive;
+    hone_kernels kernels;
+    hone_error err;
+    hone_kernels_select(hone_cpu_detect(), &kernels);
+    assert_ok(hone_case_measure(kind, shape, &hone_ops_fused, bytes, &err), err);
+    hone_case_room room = {.filled = false}, again = {.filled = true};
+    for (int s = 0; s < HONE_CASE_SPACES; s++) {
+        room.space[s].base = again.space[s].base = aligned_alloc(4096, bytes[s]);
+        room.space[s].bytes = again.space[s].bytes = bytes[s];
+    }
+    assert_ok(hone_case_open(kind, shape, &hone_ops_fused, 1, false, &room, &own, &err), err);
+    hone_parallel(2, refill, &own);
+    hone_case_reset(&own);
+    assert_ok(hone_case_open(kind, shape, &hone_ops_fused, 2, false, &again, &other, &err), err);
+    for (int s = 0; s < HONE_CASE_SPACES; s++)
+        assert_true(room.space[s].used == bytes[s] && again.space[s].used == bytes[s]);
+    assert_refill(&own);
+    run_once(&other, &kernels, 2);
+    /* The naive set on the same contents: alike. One element off, or no number: not. */
+    assert_ok(hone_case_open(kind, shape, &hone_ops_naive, 1, false, NULL, &naive, &err), err);
+    hone_parallel(1, refill, &naive);
+    hone_case_reset(&naive);
+    run_once(&naive, &kernels, 1);
+    assert_true(agrees(&own, &naive));
+    for (size_t i = 0; i < HONE_CASE_TENSORS; i++) {
+        const hone_case_tensor *t = &own.tensor[i];
+        if (!t->name || t->role < HONE_CASE_OUTPUT || t->pass == HONE_CASE_REBUILD) continue;
+        unsigned char before[4], *last = (unsigned char *)t->data + t->bytes - 4;
+        memcpy(before, last, 4);
+        memset(last, 0xff, 4);
+        assert_false(agrees(&own, &naive));
+        memcpy(last, before, 4);
+        last[3] ^= 0x80; /* the sign of the last element */
+        float sign = 1;
+        memcpy(&sign, last, 4);
+        if (fabsf(sign) > 1e-2f) assert_false(agrees(&own, &naive));
+        memcpy(last, before, 4);
+    }
+    assert_true(agrees(&own, &naive));
+    hone_case_close(&own);
+    hone_case_close(&other);
+    hone_case_close(&naive);
+    for (int s = 0; s < HONE_CASE_SPACES; s++) free(room.space[s].base);
+}
+
+static void test_shared_runs(void **state) {
+    (void)state;
+    const hone_case *kind;
+    for (size_t i = 0; (kind = hone_case_at(i)); i++) {
+        hone_case_shape shapes[4];
+        hone_case_bench_shapes(kind, NULL, shapes, 4);
+        if (!kind->backward) continue;
+        share_run(kind, &shapes[0]);
+        shapes[0].compute = HONE_BF16;
+        if (kind->linear) shapes[0].weight = HONE_Q4_1;
+        share_run(kind, &shapes[0]);
+    }
+}
+
+/* Whatever is drawn can be run, and the shipped set is right there. */
+static void test_drawn_shapes(void **state) {
+    (void)state;
+    const hone_case *kind;
+    hone_kernels kernels;
+    hone_rng rng = hone_rng_make(11);
+    hone_kernels_select(hone_cpu_detect(), &kernels);
+    for (size_t i = 0; (kind = hone_case_at(i)); i++) {
+        for (int n = 0; n < 12; n++) {
+            hone_case_shape shape = hone_case_draw(kind, &rng);
+            hone_case_report report;
+            hone_error err;
+            shape.compute = n % 2 ? HONE_BF16 : HONE_F32;
+            assert_ok(hone_case_check(kind, &shape, &hone_ops_fused, &kernels, 2, (uint64_t)n,
+                                      &report, NULL, &err),
+                      err);
+            if (!report.passed) fail_msg("%s", report.message);
+        }
+    }
 }
 
 /* A shape that cannot be is refused in words. */
@@ -131,19 +265,18 @@ static void test_refusal(void **state) {
     hone_case_run run;
     hone_error err;
     hone_case_shape odd = {.batch = 1, .seq = 2, .in = 33, .out = 8, .weight = HONE_Q4_1};
-    assert_int_equal(
-        hone_case_open(hone_case_find("lora_linear"), &odd, &hone_ops_fused, 1, true, &run, &err),
-        HONE_ERR_USAGE);
+    assert_int_equal(hone_case_open(hone_case_find("lora_linear"), &odd, &hone_ops_fused, 1, true,
+                                    NULL, &run, &err),
+                     HONE_ERR_USAGE);
     assert_non_null(strstr(err.message, "weight"));
     hone_case_close(&run);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sets_agree),
-        cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_refusal),
+        cmocka_unit_test(test_sets_agree),   cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_memory),       cmocka_unit_test(test_shared_runs),
+        cmocka_unit_test(test_drawn_shapes), cmocka_unit_test(test_refusal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

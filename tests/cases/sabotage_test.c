@@ -101,7 +101,7 @@ static void spoil_kind(const hone_case *kind, hone_dtype compute) {
     shape.compute = compute;
     hone_case_run run;
     hone_error err;
-    assert_ok(hone_case_open(&wrapped, &shape, &hone_ops_fused, 3, false, &run, &err), err);
+    assert_ok(hone_case_open(&wrapped, &shape, &hone_ops_fused, 3, false, NULL, &run, &err), err);
     how = NONE;
     assert_true(check(&wrapped, &shape).passed);
     for (victim = 0; victim < HONE_CASE_TENSORS; victim++) {
@@ -177,7 +177,8 @@ static void test_guard_pages(void **state) {
     const hone_case *kind = hone_case_find("lora_linear");
     hone_case_run run;
     hone_error err;
-    assert_ok(hone_case_open(kind, &kind->shapes[2], &hone_ops_fused, 3, true, &run, &err), err);
+    assert_ok(hone_case_open(kind, &kind->shapes[2], &hone_ops_fused, 3, true, NULL, &run, &err),
+              err);
     for (size_t i = 0; i < HONE_CASE_TENSORS; i++) {
         if (!run.tensor[i].name) continue;
         pid_t child = fork();

@@ -1,11 +1,11 @@
-/* bench/loops/multiply_avx512bf16: see loops.h. */
-#include "loops.h"
+/* eval/loops/multiply_avx512bf16: see loops.h. */
+#include "eval/loops/loops.h"
 
 #include <immintrin.h>
 
 enum { SUMS = 24 };
 
-double bench_multiply_avx512bf16(size_t rounds) {
+double hone_loops_multiply_avx512bf16(size_t rounds) {
     __m512 sum[SUMS];
     __m512i x = _mm512_set1_epi32(0x3f803f80), y = _mm512_set1_epi32(0x3a803a80); /* 1, 1/1024 */
     for (int s = 0; s < SUMS; s++) sum[s] = _mm512_setzero_ps();

@@ -1,10 +1,10 @@
-/* bench/loops/multiply_amx: see loops.h. Six tiles of sums, so that none waits for the one before it. */
-#include "loops.h"
+/* eval/loops/multiply_amx: see loops.h. Six tiles of sums, so that none waits for the one before it. */
+#include "eval/loops/loops.h"
 
 #include <immintrin.h>
 #include <stdint.h>
 
-double bench_multiply_amx(size_t rounds) {
+double hone_loops_multiply_amx(size_t rounds) {
     struct {
         uint8_t palette, start_row, reserved[14];
         uint16_t row_bytes[16];

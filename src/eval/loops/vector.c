@@ -1,5 +1,5 @@
-/* bench/loops/vector: see loops.h. One body, compiled once per instruction set (BENCH_ISA). */
-#include "loops.h"
+/* eval/loops/vector: see loops.h. One body, compiled once per instruction set (HONE_LOOPS_ISA). */
+#include "eval/loops/loops.h"
 
 #include <string.h>
 
@@ -34,7 +34,7 @@ enum { BYTES = 16, SUMS = 12 };
 
 typedef float floats __attribute__((vector_size(BYTES)));
 typedef long long words __attribute__((vector_size(BYTES)));
-enum { LANES = BYTES / sizeof(float), STEP = BENCH_LOOP_BYTES / BYTES };
+enum { LANES = BYTES / sizeof(float), STEP = HONE_LOOP_BYTES / BYTES };
 
 /* Neither form lets a compiler move work out of the loop or share it between sums: each is one multiply-add (or a
  * multiply and an add) that waits for nothing but its own sum. The values go to 1 and stay normal numbers. */
@@ -83,5 +83,5 @@ static void read_all(const void *from, size_t bytes) {
     for (int s = 0; s < STEP; s++) __asm__ volatile("" ::REGISTER(sum[s]));
 }
 
-extern const bench_loops NAME(bench_loops_, BENCH_ISA);
-const bench_loops NAME(bench_loops_, BENCH_ISA) = {LABEL, multiply, copy, read_all};
+extern const hone_loops NAME(hone_loops_, HONE_LOOPS_ISA);
+const hone_loops NAME(hone_loops_, HONE_LOOPS_ISA) = {LABEL, multiply, copy, read_all};

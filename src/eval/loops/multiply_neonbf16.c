@@ -1,11 +1,11 @@
-/* bench/loops/multiply_neonbf16: see loops.h. */
-#include "loops.h"
+/* eval/loops/multiply_neonbf16: see loops.h. */
+#include "eval/loops/loops.h"
 
 #include <arm_neon.h>
 
 enum { SUMS = 24 };
 
-double bench_multiply_neonbf16(size_t rounds) {
+double hone_loops_multiply_neonbf16(size_t rounds) {
     float32x4_t sum[SUMS];
     uint16x8_t x = vdupq_n_u16(0x3f80), y = vdupq_n_u16(0x3a80); /* 1, 1/1024 */
     for (int s = 0; s < SUMS; s++) sum[s] = vdupq_n_f32(0);

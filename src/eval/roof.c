@@ -1,0 +1,84 @@
+/* eval/roof: see roof.h. */
+#include "eval/roof.h"
+
+#include "base/clock.h"
+#include "eval/loops/loops.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    SAMPLES = 7,
+    MULTIPLY_ROUNDS = 400000, /* a millisecond or so */
+    CACHE_BYTES = 64 << 10,   /* of each thread and buffer: in the second level everywhere */
+    CACHE_REPEATS = 128,
+    MEMORY_BYTES = 96 << 20 /* of each buffer: beyond most last levels */
+};
+
+typedef struct job {
+    hone_loops_multiply_fn *multiply;
+    const hone_loops *loops;
+    char *from, *to;
+    size_t bytes; /* of each buffer, by thread */
+    int repeats;
+    double work[64]; /* by thread */
+} job;
+
+static void multiply(hone_team team, void *argument) {
+    job *j = argument;
+    j->work[team.rank] = j->multiply(MULTIPLY_ROUNDS);
+}
+
+static void copy(hone_team team, void *argument) {
+    job *j = argument;
+    size_t at = (size_t)team.rank * j->bytes;
+    for (int i = 0; i < j->repeats; i++) j->loops->copy(j->to + at, j->from + at, j->bytes);
+    j->work[team.rank] = 2.0 * (double)j->bytes * j->repeats;
+}
+
+/* The best rate of several samples. */
+static double best(hone_crew *crew, hone_parallel_fn task, job *j) {
+    double rate = 0;
+    for (int i = 0; i < SAMPLES; i++) {
+        double begin = hone_clock_seconds(), work = 0;
+        hone_crew_do(crew, task, j);
+        double seconds = hone_clock_seconds() - begin;
+        for (int t = 0; t < crew->team.size; t++) work += j->work[t];
+        rate = fmax(rate, work / seconds);
+    }
+    return rate;
+}
+
+static double copy_rate(hone_crew *crew, job *j, size_t bytes, int repeats) {
+    j->bytes = bytes;
+    j->repeats = repeats;
+    return best(crew, copy, j);
+}
+
+hone_status hone_roof_measure(hone_crew *crew, unsigned features, hone_noise *noise,
+                              hone_error *err) {
+    const char *name;
+    job j = {.loops = hone_loops_select(features)};
+    size_t threads = (size_t)crew->team.size,
+           slice = MEMORY_BYTES / threads / HONE_LOOP_BYTES * HONE_LOOP_BYTES;
+    size_t bytes = HONE_MAX(slice, (size_t)CACHE_BYTES) * threads;
+    j.from = aligned_alloc(4096, HONE_CEIL_DIV(bytes, 4096) * 4096);
+    j.to = aligned_alloc(4096, HONE_CEIL_DIV(bytes, 4096) * 4096);
+    hone_status status = HONE_OK;
+    if (!j.from || !j.to || threads > sizeof j.work / sizeof *j.work) {
+        status = hone_fail_memory(err, "measuring the machine", 2 * bytes);
+    } else {
+        memset(j.from, 1, bytes);
+        memset(j.to, 2, bytes);
+        j.multiply = j.loops->multiply_f32;
+        noise->peak_f32 = best(crew, multiply, &j);
+        j.multiply = hone_loops_select_bf16(features, &name);
+        if (j.multiply) noise->peak_bf16 = best(crew, multiply, &j);
+        noise->cache_bandwidth = copy_rate(crew, &j, CACHE_BYTES, CACHE_REPEATS);
+        noise->memory_bandwidth = copy_rate(crew, &j, slice, 1);
+    }
+    free(j.from);
+    free(j.to);
+    return status;
+}

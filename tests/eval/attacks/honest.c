@@ -1,0 +1,4 @@
+/* Nothing is wrong with this one. */
+#include "rms_norm.h"
+
+EXPORT(honest_forward, honest_backward)
