@@ -78,7 +78,7 @@ static float largest(size_t n, const float *x) {
     return most;
 }
 
-/* x = e^x = 2^k e^r within a few units in the last place, in loops that vectorize, as those around expf do not. */
+/* x = e^x = 2^k e^r within a unit in the last place, in loops that vectorize, as those around expf do not. */
 static void exponentials(size_t n, float *x) {
     for (size_t i = 0; i < n; i++) x[i] = x[i] < -87.0f ? -87.0f : x[i];
     for (size_t i = 0; i < n; i++) x[i] = x[i] > 88.0f ? 88.0f : x[i];
@@ -168,8 +168,8 @@ static void rms_norm_forward(const hone_host *host, const hone_rms_norm_args *ar
     }
 }
 
-/* With g = dy * gamma: dx += rstd * (g - x * rstd^2 * mean(g * x)). dgamma is summed in partials of GAMMA_ROWS rows, and those
- * in order: the same bits whatever the team. */
+/* With g = dy * gamma: dx += rstd * (g - x * rstd^2 * mean(g * x)). dgamma is summed in partials of GAMMA_ROWS rows,
+ * and those in order: the same bits whatever the team. */
 static void rms_norm_backward(const hone_host *host, const hone_rms_norm_args *args,
                               const hone_saved *saved) {
     size_t hidden = args->hidden, chunks = (args->rows + GAMMA_ROWS - 1) / GAMMA_ROWS, begin, end;
