@@ -1,7 +1,7 @@
 /* The six fine-tuning operations in plain C: correct, readable, unremarkable. A kernel file of your own may start as a
  * copy of this one, and so does evolution. Each operation is a pass or two over rows, products are the host's, and
  * every fusion is left to be found: norm with what follows it, gate with up, adapter gradients with the product that
- * reads the same rows, an online softmax, an exp that vectorizes.
+ * reads the same rows, an online softmax.
  *
  *   hone eval kernels.c                    compiles it, checks it, measures it, trains with it
  *   hone train --kernels kernels.so ...    trains with it, built by hand:
@@ -12,18 +12,15 @@
  * swiglu_activation calls lora_linear by them, and attention_with_rope calls rope_embeddings.
  */
 #include <hone_kernels.h>
-
 #include <math.h>
 
 /* lora_linear uses this many slots of its hone_saved at most: swiglu_activation keeps those of two layers. */
 enum { LINEAR_SLOTS = 3 };
 
 /* ---- shared -------------------------------------------------------------------------------------- */
-
 // EVOLVE-BLOCK-START
 enum { PIECE = 512 };         // TUNE PIECE: 128 256 512 1024
 enum { TRANSPOSE_TILE = 16 }; // TUNE TRANSPOSE_TILE: 8 16 32
-enum { ZERO_GRAIN = 4096 };   /* elements that a thread clears together */
 enum { COLUMNS = 64 };        /* of a sum over rows that a thread owns together */
 enum { LANES = 16 };          /* partial sums of a row, which the compiler keeps in vectors */
 
@@ -60,12 +57,12 @@ static void store(void *y, hone_dtype dtype, size_t index, size_t n, const float
     for (size_t i = 0; i < n; i++) ((hone_bf16 *)to)[i] = hone_f32_to_bf16(x[i]);
 }
 
-static float dot(size_t n, const float *x, const float *y) {
+static float sum(size_t n, const float *x) {
     float lane[LANES] = {0}, total = 0;
     size_t i = 0;
     for (; i + LANES <= n; i += LANES)
-        for (size_t l = 0; l < LANES; l++) lane[l] += x[i + l] * y[i + l];
-    for (; i < n; i++) lane[i % LANES] += x[i] * y[i];
+        for (size_t l = 0; l < LANES; l++) lane[l] += x[i + l];
+    for (; i < n; i++) lane[i % LANES] += x[i];
     for (size_t l = 0; l < LANES; l++) total += lane[l];
     return total;
 }
@@ -79,6 +76,21 @@ static float largest(size_t n, const float *x) {
     for (; i < n; i++) lane[0] = x[i] > lane[0] ? x[i] : lane[0];
     for (size_t l = 0; l < LANES; l++) most = lane[l] > most ? lane[l] : most;
     return most;
+}
+
+/* x = e^x = 2^k e^r within a unit in the last place, in loops that vectorize, as those around expf do not. */
+static void exponentials(size_t n, float *x) {
+    for (size_t i = 0; i < n; i++) x[i] = x[i] < -87.0f ? -87.0f : x[i];
+    for (size_t i = 0; i < n; i++) x[i] = x[i] > 88.0f ? 88.0f : x[i];
+    for (size_t i = 0; i < n; i++) {
+        float k = (x[i] * 1.44269504f + 12582912.0f) - 12582912.0f; /* the nearest integer */
+        float r = (x[i] - k * 0.693359375f) + k * 2.12194440e-4f, power;
+        float p = r * (1 / 120.0f + r * (1 / 720.0f + r * (1 / 5040.0f)));
+        p = 1.0f + r * (1.0f + r * (0.5f + r * (1 / 6.0f + r * (1 / 24.0f + p))));
+        int32_t bits = ((int32_t)k + 127) * (1 << 23);
+        memcpy(&power, &bits, sizeof power);
+        x[i] = p * power;
+    }
 }
 
 /* c [m, n] (+)= a [m, k] B, where B[k][n] is b's [n][k] (by_rows) or [k][n]. */
@@ -113,7 +125,7 @@ static void *own_scratch(const hone_host *host, size_t bytes) {
 /* n elements of the compute type; no barrier. */
 static void zero(const hone_host *host, void *x, size_t n) {
     size_t begin, end, bytes = element_bytes(host->compute);
-    hone_share(host, n, ZERO_GRAIN, &begin, &end);
+    hone_share(host, n, PIECE, &begin, &end);
     if (begin < end) memset((char *)x + begin * bytes, 0, (end - begin) * bytes);
 }
 
@@ -123,22 +135,18 @@ static void transpose(const hone_host *host, size_t rows, size_t cols, const voi
     size_t begin, end;
     hone_share(host, cols, TRANSPOSE_TILE, &begin, &end);
     for (size_t c = begin; c < end; c += TRANSPOSE_TILE) {
-        size_t width = least(end - c, TRANSPOSE_TILE);
+        size_t stop = least(end, c + TRANSPOSE_TILE);
         for (size_t r = 0; r < rows; r++) {
-            if (host->compute == HONE_F32) {
-                const float *from = (const float *)x + r * ldx + c;
-                for (size_t i = 0; i < width; i++) ((float *)y)[(c + i) * ldy + r] = from[i];
-            } else {
-                const hone_bf16 *from = (const hone_bf16 *)x + r * ldx + c;
-                for (size_t i = 0; i < width; i++) ((hone_bf16 *)y)[(c + i) * ldy + r] = from[i];
-            }
+            for (size_t i = c; i < stop && host->compute == HONE_F32; i++)
+                ((float *)y)[i * ldy + r] = ((const float *)x)[r * ldx + i];
+            for (size_t i = c; i < stop && host->compute != HONE_F32; i++)
+                ((hone_bf16 *)y)[i * ldy + r] = ((const hone_bf16 *)x)[r * ldx + i];
         }
     }
 }
 // EVOLVE-BLOCK-END
 
 /* ---- rms_norm: y = x * rstd * gamma, rstd = 1/sqrt(mean(x^2) + eps) -------------------------------- */
-
 // EVOLVE-BLOCK-START
 enum { NORM_ROWS = 4 };   // TUNE NORM_ROWS: 1 4 16
 enum { GAMMA_ROWS = 64 }; // TUNE GAMMA_ROWS: 16 32 64 128
@@ -153,20 +161,21 @@ static void rms_norm_forward(const hone_host *host, const hone_rms_norm_args *ar
     hone_share(host, args->rows, NORM_ROWS, &begin, &end);
     for (size_t r = begin; r < end; r++) {
         const float *x = args->x + r * hidden;
-        rstd[r] = 1.0f / sqrtf(dot(hidden, x, x) / (float)hidden + args->eps);
+        for (size_t i = 0; i < hidden; i++) normed[i] = x[i] * x[i];
+        rstd[r] = 1.0f / sqrtf(sum(hidden, normed) / (float)hidden + args->eps);
         for (size_t i = 0; i < hidden; i++) normed[i] = x[i] * rstd[r] * args->gamma[i];
         store(args->y, host->compute, r * hidden, hidden, normed);
     }
 }
 
-/* dx += rstd * (dy*gamma - x * rstd^2 * mean(dy*gamma*x)). dgamma is summed in partials of GAMMA_ROWS rows, and those
- * in order: the same bits whatever the team. */
+/* With g = dy * gamma: dx += rstd * (g - x * rstd^2 * mean(g * x)). dgamma is summed in partials of GAMMA_ROWS rows,
+ * and those in order: the same bits whatever the team. */
 static void rms_norm_backward(const hone_host *host, const hone_rms_norm_args *args,
                               const hone_saved *saved) {
     size_t hidden = args->hidden, chunks = (args->rows + GAMMA_ROWS - 1) / GAMMA_ROWS, begin, end;
     const float *rstd = saved->slot[NORM_RSTD];
     float *buffer = own_scratch(host, hidden * sizeof *buffer), *partials = NULL;
-    float *g = own_scratch(host, hidden * sizeof *g); /* dy * gamma */
+    float *g = own_scratch(host, hidden * sizeof *g), *gx = own_scratch(host, hidden * sizeof *gx);
     if (args->dgamma) partials = host->scratch(host, chunks * hidden * sizeof *partials);
     if (host->planning) return;
     hone_share(host, args->rows, GAMMA_ROWS, &begin, &end);
@@ -175,7 +184,8 @@ static void rms_norm_backward(const hone_host *host, const hone_rms_norm_args *a
         const float *dy = view(args->dy, args->dy_dtype, r * hidden, hidden, buffer);
         float *dx = args->dx + r * hidden;
         for (size_t i = 0; i < hidden; i++) g[i] = dy[i] * args->gamma[i];
-        float along = dot(hidden, g, x) / (float)hidden * rstd[r] * rstd[r];
+        for (size_t i = 0; i < hidden; i++) gx[i] = g[i] * x[i];
+        float along = sum(hidden, gx) / (float)hidden * rstd[r] * rstd[r];
         for (size_t i = 0; i < hidden; i++) dx[i] += rstd[r] * (g[i] - x[i] * along);
         if (args->dx_copy) store(args->dx_copy, host->compute, r * hidden, hidden, dx);
         if (!partials) continue;
@@ -192,36 +202,30 @@ static void rms_norm_backward(const hone_host *host, const hone_rms_norm_args *a
 // EVOLVE-BLOCK-END
 
 /* ---- rope_embeddings: pairs of a head turned by the angle of the row's position -------------------- */
-
 // EVOLVE-BLOCK-START
 enum { ROPE_ROWS = 4 }; // TUNE ROPE_ROWS: 1 4 16
 
-/* One head in place; pair i turns by the angle of cos[i] and sin[i]. */
-static void rotate_head(float *x, size_t half, const float *cos, const float *sin,
-                        bool interleaved) {
-    size_t step = interleaved ? 2 : 1, apart = interleaved ? 1 : half;
-    for (size_t i = 0; i < half; i++) {
-        float a = x[i * step], b = x[i * step + apart];
-        x[i * step] = a * cos[i] - b * sin[i];
-        x[i * step + apart] = b * cos[i] + a * sin[i];
-    }
-}
-
+/* Each head is turned in a buffer: pairs are (i, half + i) or (2i, 2i + 1), what is past them stays. */
 static void rotate_rows(const hone_host *host, const hone_rope_args *args, bool back) {
     size_t half = args->rope_dim / 2, dim = args->head_dim, begin, end;
+    size_t step = args->interleaved ? 2 : 1, apart = args->interleaved ? 1 : half;
     float *head = own_scratch(host, dim * sizeof *head);
     float *sine = own_scratch(host, half * sizeof *sine);
     if (host->planning) return;
     hone_share(host, args->rows, ROPE_ROWS, &begin, &end);
     for (size_t r = begin; r < end; r++) {
-        size_t angle = (size_t)args->positions[r] * half;
-        for (size_t i = 0; i < half; i++)
-            sine[i] = back ? -args->sin[angle + i] : args->sin[angle + i];
+        const float *sin = args->sin + (size_t)args->positions[r] * half;
+        const float *cos = args->cos + (size_t)args->positions[r] * half;
+        for (size_t i = 0; i < half; i++) sine[i] = back ? -sin[i] : sin[i];
         for (size_t h = 0; h < args->heads; h++) {
             size_t index = (r * args->heads + h) * dim;
             const float *x = view(args->x, host->compute, index, dim, head);
             if (x != head) memcpy(head, x, dim * sizeof *head);
-            rotate_head(head, half, args->cos + angle, sine, args->interleaved);
+            for (size_t i = 0; i < half; i++) {
+                float a = head[i * step], b = head[i * step + apart];
+                head[i * step] = a * cos[i] - b * sine[i];
+                head[i * step + apart] = b * cos[i] + a * sine[i];
+            }
             store(args->y, host->compute, index, dim, head);
         }
     }
@@ -241,7 +245,6 @@ static void rope_embeddings_backward(const hone_host *host, const hone_rope_args
 // EVOLVE-BLOCK-END
 
 /* ---- lora_linear: y = x W^T + scale (x A^T) B^T + bias --------------------------------------------- */
-
 // EVOLVE-BLOCK-START
 enum { GRADIENT_COLUMNS = 128 }; // TUNE GRADIENT_COLUMNS: 64 128 256 512
 enum { GRADIENT_RANKS = 8 };     // TUNE GRADIENT_RANKS: 4 8 16
@@ -372,12 +375,10 @@ static void lora_linear_backward(const hone_host *host, const hone_lora_linear_a
 // EVOLVE-BLOCK-END
 
 /* ---- swiglu_activation: h = silu(x Wg^T) * (x Wu^T), both with their adapters ----------------------- */
-
 // EVOLVE-BLOCK-START
 enum { SWIGLU_GRAIN = 4096 }; // TUNE SWIGLU_GRAIN: 1024 4096 16384
 
-/* Slots: gate and up before the activation [rows, ffn] compute type, and those of the two layers. Backward puts the
- * gradients of gate and up where these were. */
+/* Slots: gate and up before the activation [rows, ffn], which backward overwrites, and those of the two layers. */
 enum { SWIGLU_GATE, SWIGLU_UP, SWIGLU_OF_GATE, SWIGLU_OF_UP = SWIGLU_OF_GATE + LINEAR_SLOTS };
 
 static void project(const hone_host *host, const hone_swiglu_args *args, const hone_linear *linear,
@@ -391,7 +392,8 @@ static void project(const hone_host *host, const hone_swiglu_args *args, const h
 }
 
 static void sigmoid(size_t n, const float *x, float *s) {
-    for (size_t i = 0; i < n; i++) s[i] = expf(-x[i]);
+    for (size_t i = 0; i < n; i++) s[i] = -x[i];
+    exponentials(n, s);
     for (size_t i = 0; i < n; i++) s[i] = 1.0f / (1.0f + s[i]);
 }
 
@@ -458,39 +460,37 @@ static void swiglu_activation_backward(const hone_host *host, const hone_swiglu_
 // EVOLVE-BLOCK-END
 
 /* ---- cross_entropy_loss: log(sum(exp(logits))) - logits[label] ------------------------------------- */
-
 // EVOLVE-BLOCK-START
 enum { LOSS_PIECE = 1024 }; // TUNE LOSS_PIECE: 256 512 1024 2048
 enum { LOSS_LSE };          /* slot: log-sum-exp [rows] */
 
-static void cross_entropy_row(const hone_cross_entropy_args *args, size_t r, float *lse) {
-    size_t vocab = args->vocab, row = r * vocab;
-    float buffer[LOSS_PIECE], most = -INFINITY;
-    double total = 0;
-    for (size_t at = 0; at < vocab; at += LOSS_PIECE) {
-        size_t n = least(vocab - at, LOSS_PIECE);
-        most = fmaxf(most, largest(n, view(args->logits, args->logits_dtype, row + at, n, buffer)));
-    }
-    for (size_t at = 0; at < vocab; at += LOSS_PIECE) {
-        size_t n = least(vocab - at, LOSS_PIECE);
-        const float *x = view(args->logits, args->logits_dtype, row + at, n, buffer);
-        for (size_t i = 0; i < n; i++) total += (double)expf(x[i] - most);
-    }
-    size_t label = row + (size_t)args->labels[r];
-    float x = *view(args->logits, args->logits_dtype, label, 1, buffer);
-    args->loss[r] = (float)(log(total) + ((double)most - (double)x));
-    *lse = (float)(log(total) + (double)most);
-}
-
 static void cross_entropy_loss_forward(const hone_host *host, const hone_cross_entropy_args *args,
                                        hone_saved *saved) {
+    size_t vocab = args->vocab, begin, end;
     float *lse = keep(host, saved, LOSS_LSE, args->rows * sizeof *lse);
-    size_t begin, end;
+    float buffer[LOSS_PIECE], e[LOSS_PIECE];
     if (host->planning) return;
     hone_share(host, args->rows, 1, &begin, &end);
     for (size_t r = begin; r < end; r++) {
+        const void *row = element(args->logits, args->logits_dtype, r * vocab);
+        float most = -INFINITY;
+        double total = 0;
         args->loss[r] = 0;
-        if (args->labels[r] != HONE_IGNORE) cross_entropy_row(args, r, &lse[r]);
+        if (args->labels[r] == HONE_IGNORE) continue;
+        for (size_t at = 0; at < vocab; at += LOSS_PIECE) {
+            size_t n = least(vocab - at, LOSS_PIECE);
+            most = fmaxf(most, largest(n, view(row, args->logits_dtype, at, n, buffer)));
+        }
+        for (size_t at = 0; at < vocab; at += LOSS_PIECE) {
+            size_t n = least(vocab - at, LOSS_PIECE);
+            const float *x = view(row, args->logits_dtype, at, n, buffer);
+            for (size_t i = 0; i < n; i++) e[i] = x[i] - most;
+            exponentials(n, e);
+            total += (double)sum(n, e);
+        }
+        float x = *view(row, args->logits_dtype, (size_t)args->labels[r], 1, buffer);
+        args->loss[r] = (float)(log(total) + ((double)most - (double)x));
+        lse[r] = (float)(log(total) + (double)most);
     }
 }
 
@@ -512,8 +512,10 @@ static void cross_entropy_loss_backward(const hone_host *host, const hone_cross_
         for (size_t at = 0; at < vocab; at += LOSS_PIECE) {
             size_t n = least(vocab - at, LOSS_PIECE);
             const float *x = view(args->logits, dtype, r * vocab + at, n, buffer);
-            for (size_t i = 0; i < n; i++) d[i] = args->scale * expf(x[i] - lse[r]);
-            if (label >= at && label < at + n) d[label - at] -= args->scale;
+            for (size_t i = 0; i < n; i++) d[i] = x[i] - lse[r];
+            exponentials(n, d);
+            if (label >= at && label < at + n) d[label - at] -= 1.0f;
+            for (size_t i = 0; i < n; i++) d[i] *= args->scale;
             store(args->dlogits, dtype, r * vocab + at, n, d);
         }
     }
@@ -521,7 +523,6 @@ static void cross_entropy_loss_backward(const hone_host *host, const hone_cross_
 // EVOLVE-BLOCK-END
 
 /* ---- attention_with_rope: softmax(q k^T / sqrt(head_dim)) v, causal, by segments ------------------- */
-
 // EVOLVE-BLOCK-START
 enum { QUERY_TILE = 128 };            // TUNE QUERY_TILE: 32 64 128 256
 enum { SCORE_ROWS = 4 };              // TUNE SCORE_ROWS: 1 4 16
@@ -537,7 +538,7 @@ typedef struct attention {
     void *p, *ds;       /* the same in the compute type: where that is float32 the same memory */
     void *p_t, *ds_t;   /* [longest, LD_ACROSS] compute type: the transposes */
     float *dk, *dv;     /* [longest, head_dim], summed over tiles and a group of heads */
-    float *row;         /* [2, head_dim], this thread's */
+    float *row;         /* [3, head_dim], this thread's */
     float *lse;         /* [heads, q_rows] or NULL */
 } attention;
 
@@ -573,7 +574,7 @@ static void take_scratch(attention *job, bool backward) {
     job->ds_t = host->scratch(host, n * LD_ACROSS * element_bytes(host->compute));
     job->dk = host->scratch(host, n * dim * sizeof(float));
     job->dv = host->scratch(host, n * dim * sizeof(float));
-    job->row = own_scratch(host, 2 * dim * sizeof(float));
+    job->row = own_scratch(host, 3 * dim * sizeof(float));
 }
 
 /* q or k, or its gradient, in place. */
@@ -612,18 +613,16 @@ static hone_matrix keys_of(const attention *job, const tile *t, const void *x) {
 static void multiply_scores(const attention *job, const tile *t, const void *x, const void *y,
                             float *scores) {
     hone_matrix b = keys_of(job, t, y);
-    size_t stride = job->args->heads * b.cols;
-    multiply(job->host, product(t->rows, queries(job, t, x), stride, &b, true, scores, job->longest,
-                                HONE_F32, false));
+    multiply(job->host, product(t->rows, queries(job, t, x), job->args->heads * b.cols, &b, true,
+                                scores, job->longest, HONE_F32, false));
 }
 
 /* y [rows, head_dim] = scores x, y the tile's rows of o or dq, x the keys' of v or k. */
 static void multiply_keys(const attention *job, const tile *t, const void *scores, const void *x,
                           void *y) {
     hone_matrix b = keys_of(job, t, x);
-    size_t stride = job->args->heads * b.cols;
     multiply(job->host, product(t->rows, scores, job->longest, &b, false, queries(job, t, y),
-                                stride, job->host->compute, false));
+                                job->args->heads * b.cols, job->host->compute, false));
 }
 
 /* p = softmax(scale * scores) of each row's visible keys */
@@ -632,19 +631,19 @@ static void softmax_rows(const attention *job, const tile *t) {
     float scale = 1.0f / sqrtf((float)job->args->head_dim);
     hone_share(job->host, t->rows, SCORE_ROWS, &begin, &end);
     for (size_t r = begin; r < end; r++) {
-        float *p = job->scores + r * job->longest;
         size_t n = visible(t->segment, t->q + r);
-        float most = n > 0 ? largest(n, p) : 0;
-        double total = 0;
-        for (size_t i = 0; i < n; i++) total += (double)(p[i] = expf(scale * (p[i] - most)));
-        for (size_t i = 0; i < n; i++) p[i] *= (float)(1 / total);
+        float *p = job->scores + r * job->longest, most = n > 0 ? largest(n, p) : 0;
+        for (size_t i = 0; i < n; i++) p[i] = scale * (p[i] - most);
+        exponentials(n, p);
+        float total = sum(n, p);
+        for (size_t i = 0; i < n; i++) p[i] /= total;
         memset(p + n, 0, (t->keys - n) * sizeof *p);
         store(job->p, job->host->compute, r * job->longest, t->keys, p);
-        if (t->lse) t->lse[r] = scale * most + (float)log(total);
+        if (t->lse) t->lse[r] = scale * most + logf(total);
     }
 }
 
-/* The tile that starts at query q; without keys where nothing is to be computed. */
+/* The tile that starts at query q. */
 static tile tile_at(const attention *job, const hone_segment *segment, size_t head, size_t q) {
     tile t = {.segment = segment, .head = head, .q = q};
     t.rows = least(segment->q_end - segment->q_begin - q, QUERY_TILE);
@@ -689,15 +688,17 @@ static void backward_rows(const attention *job, const tile *t) {
     hone_dtype compute = job->host->compute;
     size_t dim = args->head_dim, width = args->heads * dim, begin, end;
     const void *o_rows = queries(job, t, args->o), *do_rows = queries(job, t, args->d_o);
-    float scale = 1.0f / sqrtf((float)dim);
+    float scale = 1.0f / sqrtf((float)dim), *products = job->row + 2 * dim;
     hone_share(job->host, t->rows, SCORE_ROWS, &begin, &end);
     for (size_t r = begin; r < end; r++) {
         float *p = job->scores + r * job->longest, *ds = job->dp + r * job->longest;
         const float *o = view(o_rows, compute, r * width, dim, job->row);
         const float *d_o = view(do_rows, compute, r * width, dim, job->row + dim);
-        float lse = t->lse[r], delta = dot(dim, d_o, o);
+        for (size_t i = 0; i < dim; i++) products[i] = d_o[i] * o[i];
+        float lse = t->lse[r], delta = sum(dim, products);
         size_t n = visible(t->segment, t->q + r);
-        for (size_t i = 0; i < n; i++) p[i] = expf(scale * p[i] - lse);
+        for (size_t i = 0; i < n; i++) p[i] = scale * p[i] - lse;
+        exponentials(n, p);
         for (size_t i = 0; i < n; i++) ds[i] = p[i] * (ds[i] - delta) * scale;
         memset(p + n, 0, (t->keys - n) * sizeof *p);
         memset(ds + n, 0, (t->keys - n) * sizeof *ds);
