@@ -15,7 +15,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 def main():
     path, folder, weights = sys.argv[1:]
-    gguf.GGUFReader = functools.cache(gguf.GGUFReader)  # transformers has it read the file again for each thing it needs
+    # transformers makes the one anew for each thing that it needs of a file, the other for each of the model's modules.
+    gguf.GGUFReader = functools.cache(gguf.GGUFReader)
+    gguf.get_tensor_name_map = functools.cache(gguf.get_tensor_name_map)
     where, name = os.path.split(os.path.abspath(path))
     model = AutoModelForCausalLM.from_pretrained(where, gguf_file=name, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(where, gguf_file=name)

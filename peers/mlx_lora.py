@@ -2,15 +2,16 @@
 
 peers/README.md says how to set it up and how to use it; --help lists the options.
 """
-import functools
+import ctypes
 import os
+import sys
 
 import common
 
 
 def main():
     options = common.arguments("mlx-lm")
-    os.environ["OPENBLAS_NUM_THREADS"] = str(options.threads)
+    use_openblas(options.threads)
     import mlx.core as mx
     import mlx_lm
     from mlx.utils import tree_flatten
@@ -25,6 +26,18 @@ def main():
         add_adapters(model, options)
     trainable = sum(p.size for _, p in tree_flatten(model.trainable_parameters()))
     common.train(options, common.batches(tokenizer, options), trainable, make_step(model, options))
+
+
+def use_openblas(threads):
+    """PyPI's mlx for Linux brings the reference BLAS, which is ten times slower or more and knows one thread: OpenBLAS,
+    loaded before it, takes its place."""
+    if sys.platform != "linux":
+        return
+    os.environ["OPENBLAS_NUM_THREADS"] = str(threads)
+    try:
+        ctypes.CDLL("libopenblas.so.0", mode=ctypes.RTLD_GLOBAL)
+    except OSError:
+        print("mlx computes with the BLAS that it brings, slowly: install OpenBLAS (peers/README.md)", file=sys.stderr)
 
 
 def add_adapters(model, options):
@@ -43,7 +56,8 @@ def add_adapters(model, options):
 
 
 def make_step(model, options):
-    """A step as mlx-lm's own trainer does it: its loss, compiled."""
+    """A step as mlx-lm's own trainer does it, which always compiles: with --compile here, since on a CPU that takes
+    minutes when it is done first."""
     import mlx.core as mx
     from mlx import nn, optimizers
     from mlx_lm.tuner.trainer import default_loss, grad_checkpoint
@@ -55,11 +69,13 @@ def make_step(model, options):
     loss_and_gradients = nn.value_and_grad(model, default_loss)
     state = [model.state, optimizer.state, mx.random.state]
 
-    @functools.partial(mx.compile, inputs=state, outputs=state)
     def learn(ids, lengths):
         (loss, _), gradients = loss_and_gradients(model, ids, lengths)
         optimizer.update(model, gradients)
         return loss
+
+    if options.compile:
+        learn = mx.compile(learn, inputs=state, outputs=state)
 
     def step(batch):
         loss = learn(mx.array(batch), mx.array([[0, options.max_seq_length]] * options.batch_size))
