@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE=1
 bare() { # peer, options: without any packages
     local peer=$1
     shift
-    run python3 -S "$root/peers/$peer.py" "$@"
+    run python3 -ES "$root/peers/$peer.py" "$@"
 }
 
 # ---- options ----
