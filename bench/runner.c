@@ -47,32 +47,34 @@ static bool start(bench_runner *r, const char *name, const char **argv, double l
     return wait_for(r, "start", limit);
 }
 
-bool bench_runner_hone(const bench *b, bench_runner *r, const char *options) {
-    char usual[] = "--packing concat --num-layers -1 --learning-rate 1e-4 --val-batches 0 "
-                   "--save-every 0 --json --lockstep",
+/* hone and its peers take the same options, but for what only hone has. */
+static bool start_training(const bench *b, bench_runner *r, const char *name, const char **argv,
+                           int count, const char *options, double limit) {
+    char usual[] = "--packing concat --num-layers -1 --learning-rate 1e-4 --json --lockstep",
          own[512];
-    const char *argv[MOST_WORDS] = {b->options.hone,  "train",  "--model",
-                                    b->options.model, "--data", b->options.data};
-    int count = 6;
     *r = (bench_runner){0};
+    argv[count++] = "--model";
+    argv[count++] = b->options.model;
+    argv[count++] = "--data";
+    argv[count++] = b->options.data;
     snprintf(own, sizeof own, "%s", options);
     add_words(argv, &count, usual);
     add_words(argv, &count, own);
-    return start(r, "hone", argv, 120);
+    return start(r, name, argv, limit);
+}
+
+bool bench_runner_hone(const bench *b, bench_runner *r, const char *options) {
+    const char *argv[MOST_WORDS] = {b->options.hone, "train", "--val-batches", "0",
+                                    "--save-every",  "0"};
+    return start_training(b, r, "hone", argv, 6, options, 120);
 }
 
 bool bench_runner_peer(const bench *b, bench_runner *r, const char *options) {
-    char python[1024], data[1024], threads[32], own[512];
-    const char *argv[MOST_WORDS] = {python,       BENCH_PEER,  b->options.model, data,
-                                    "--lockstep", "--threads", threads};
-    int count = 7;
-    *r = (bench_runner){0};
+    char python[1024], threads[32];
+    const char *argv[MOST_WORDS] = {python, BENCH_PEER, "--threads", threads};
     snprintf(python, sizeof python, "%s/bin/python", b->options.peers);
-    snprintf(data, sizeof data, "%s/train.jsonl", b->options.data);
     snprintf(threads, sizeof threads, "%d", b->threads);
-    snprintf(own, sizeof own, "%s", options);
-    add_words(argv, &count, own);
-    return start(r, "PyTorch", argv, b->options.peer_limit);
+    return start_training(b, r, "PyTorch", argv, 4, options, b->options.peer_limit);
 }
 
 bool bench_runner_step(bench_runner *r, double limit) {

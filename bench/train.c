@@ -32,11 +32,11 @@ static const struct {
     bool full;
     int ways[MOST], count;
 } groups[] = {
-    {"PyTorch + PEFT, bf16, compile", "--dtype bf16 --compile", false, {LORA, CHECKPOINT}, 2},
-    {"PyTorch + PEFT, bf16", "--dtype bf16", false, {LORA, NAIVE_BF16}, 2},
-    {"PyTorch full, bf16", "--dtype bf16 --full", true, {FULL}, 1},
-    {"PyTorch + PEFT, f32", "--dtype f32", false, {LORA_F32, NAIVE_F32}, 2},
-    {"PyTorch + PEFT, f32, compile", "--dtype f32 --compile", false, {LORA_F32}, 1},
+    {"PyTorch + PEFT, bf16, compile", "--weights bf16 --compile", false, {LORA, CHECKPOINT}, 2},
+    {"PyTorch + PEFT, bf16", "--weights bf16", false, {LORA, NAIVE_BF16}, 2},
+    {"PyTorch full, bf16", "--weights bf16 --fine-tune-type full", true, {FULL}, 1},
+    {"PyTorch + PEFT, f32", "", false, {LORA_F32, NAIVE_F32}, 2},
+    {"PyTorch + PEFT, f32, compile", "--compile", false, {LORA_F32}, 1},
     {NULL, NULL, false, {LORA_BF16}, 1},
 };
 
@@ -66,9 +66,8 @@ static void warm_up(bench *b, entrant *e) {
     char options[256];
     double limit = b->options.peer_limit;
     int warm = e->way ? 1 : PEER_WARM;
-    snprintf(options, sizeof options, "%s --%s %d", e->options,
-             e->way ? "batch-size 4 --max-seq-length 256 --no-save --iters" : "steps",
-             warm + steps_of(b));
+    snprintf(options, sizeof options, "%s --batch-size 4 --max-seq-length 256 --no-save --iters %d",
+             e->options, warm + steps_of(b));
     bench_progress("train: %s starts", e->name);
     double begin = hone_clock_seconds();
     e->running = e->way ? bench_runner_hone(b, &e->runner, options)

@@ -4,9 +4,9 @@
 cd "$root" || exit 1
 
 # All of our own text, and its C part. Sources that other projects wrote would not belong here; there are none.
-mapfile -t text < <(find CMakeLists.txt Makefile cmake include src cli tests tools bench examples docs .ci -type f \
-    -not -path 'tests/golden/*' \( -name '*.c' -o -name '*.h' -o -name '*.sh' -o -name '*.cmake' -o -name '*.txt' \
-    -o -name '*.md' -o -name Makefile -o -path 'tools/*' -o -path '.ci/*' \) 2>/dev/null | sort)
+mapfile -t text < <(find CMakeLists.txt Makefile cmake include src cli tests tools bench peers examples docs .ci \
+    -type f -not -path 'tests/golden/*' \( -name '*.[ch]' -o -name '*.sh' -o -name '*.py' -o -name '*.cmake' \
+    -o -name '*.txt' -o -name '*.md' -o -name Makefile -o -path 'tools/*' -o -path '.ci/*' \) 2>/dev/null | sort)
 mapfile -t sources < <(printf '%s\n' "${text[@]}" | grep '\.[ch]$')
 
 # verdict NAME: ok when standard input is empty, else each of its lines is a complaint.
