@@ -119,7 +119,7 @@ static void *keep(const hone_host *host, hone_saved *saved, int slot, size_t byt
 static void *own_scratch(const hone_host *host, size_t bytes) {
     size_t slice = (bytes + 63) / 64 * 64;
     char *all = host->scratch(host, slice * (size_t)host->size);
-    return host->planning ? NULL : all + slice * (size_t)host->rank;
+    return all + slice * (size_t)host->rank;
 }
 
 /* n elements of the compute type; no barrier. */
@@ -385,7 +385,7 @@ static void project(const hone_host *host, const hone_swiglu_args *args, const h
                     void *y, hone_saved *saved, int first_slot) {
     hone_saved inner = {{0}};
     hone_lora_linear_args product = {.rows = args->rows, .linear = linear, .x = args->x};
-    product.y = host->planning ? args->h : y; /* NULL would mean that y is not wanted */
+    product.y = y;
     product.y_dtype = host->compute;
     lora_linear_forward(host, &product, saved ? &inner : NULL);
     for (int i = 0; saved && i < LINEAR_SLOTS; i++) saved->slot[first_slot + i] = inner.slot[i];

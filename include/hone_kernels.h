@@ -1,8 +1,8 @@
 /* hone_kernels: what a file of kernels implements and what it is lent.
  *
  * A kernel file is one C source. It includes this header and those of the C standard and of the CPU's intrinsics,
- * nothing else, and exports hone_kernels_export(), which returns its set: the six operations of fine-tuning, forward and
- * backward. An operation that the set leaves out (both passes NULL) is inherited from hone's own and earns nothing.
+ * nothing else, and exports hone_kernels_export(), which returns its set: the six operations of fine-tuning, each
+ * forward and backward. An operation that the set leaves out (both passes NULL) is inherited from hone's own and earns nothing.
  * examples/kernels.c is a whole one; docs/evaluation.md tells how they are judged.
  *
  *   hone eval kernels.c                    is it right, faster, smaller? alone and in the training of real models
@@ -14,9 +14,12 @@
  *    may not depend on the size of the team: cut work into pieces by its shape alone (hone_share).
  *  - It takes memory from the host alone, the same amounts in the same order in every thread and, for the same
  *    shapes, in every call. When host->planning it takes them, calls matmul as it would, touches nothing and returns:
- *    that is how memory is known before the first step.
+ *    that is how memory is known before the first step. Of the arguments only shapes, types, segments and which
+ *    pointers are NULL may be looked at then.
  *  - It reads and writes nothing else than its arguments say, keeps nothing between calls but what it saved, starts no
  *    threads, makes no system calls, and leaves rounding mode, flush flags and inputs as they were.
+ *  - Where one operation's function calls another's in the same file, the barrier after it and giving back its scratch
+ *    are the caller's to do: the host does so only around the outermost.
  *  - `compute` is HONE_F32 or HONE_BF16: the type of the tensors that flow between operations. Sums are float32 or
  *    better. Matrices are row-major.
  */
@@ -87,7 +90,8 @@ typedef struct hone_matrix {
 /* A label that counts for nothing. */
 #define HONE_IGNORE (-100)
 
-/* What forward leaves for backward: pointers to saved memory, meaning private to the set. */
+/* What forward leaves for backward: pointers to saved memory, meaning private to the set. Forward gets NULL where no
+ * backward will follow (generation, evaluation). Backward runs at most once, and may overwrite what was saved. */
 typedef struct hone_saved {
     void *slot[8];
 } hone_saved;
@@ -124,7 +128,7 @@ typedef struct hone_lora {
     float scale;
     const float *a; /* [rank, in] */
     const float *b; /* [out, rank] */
-    float *da, *db; /* gradients, += ; NULL when the adapter is frozen */
+    float *da, *db; /* gradients, += ; NULL when the adapter is frozen, and at rank 0 */
 } hone_lora;
 
 typedef struct hone_linear {
@@ -177,7 +181,7 @@ typedef struct hone_lora_linear_args {
     const void *x; /* [rows, in], compute type; the caller keeps or rebuilds it for backward */
     void *y;       /* [rows, out], y_dtype; NULL: only what backward wants is computed and kept */
     hone_dtype y_dtype;
-    bool accumulate; /* y += (float32): the residual add of a composite */
+    bool accumulate; /* y +=, of float32 y alone */
     /* backward only */
     const void *dy; /* [rows, out], compute type */
     void *dx;       /* [rows, in], dx_dtype; NULL if not wanted */
@@ -191,7 +195,8 @@ typedef struct hone_segment {
     size_t q_begin, q_end, kv_begin, kv_end;
 } hone_segment;
 
-/* softmax(q k^T / sqrt(head_dim)) v with rotary embedding of q and k, grouped kv heads. */
+/* softmax(q k^T / sqrt(head_dim)) v with rotary embedding of q and k, grouped kv heads. A query may see no key; rows of
+ * o, dq, dk and dv that belong to no segment, or see nothing, are 0. */
 typedef struct hone_attention_args {
     size_t heads, kv_heads, head_dim; /* heads is a multiple of kv_heads */
     const hone_segment *segments;     /* [segment_count], rows ascending and disjoint */
@@ -209,19 +214,19 @@ typedef struct hone_attention_args {
     bool interleaved;
     /* backward only */
     const void *d_o;    /* [q_rows, heads, head_dim], compute type */
-    void *dq, *dk, *dv; /* gradients of the unrotated q, k and of v, compute type. */
+    void *dq, *dk, *dv; /* gradients of q and k before rotation, and of v, compute type */
 } hone_attention_args;
 
 /* Cross-entropy of logits with labels; HONE_IGNORE rows count for nothing. */
 typedef struct hone_cross_entropy_args {
     size_t rows, vocab;
-    void *logits; /* [rows, vocab], logits_dtype. Backward: fused overwrites it with dlogits */
+    void *logits; /* [rows, vocab], logits_dtype; backward may overwrite it */
     hone_dtype logits_dtype;
     const int32_t *labels; /* [rows] */
     float *loss;           /* [rows], 0 where ignored */
     /* backward only */
     float scale;   /* d(total)/d(loss[r]): 1/number of labels for a mean */
-    void *dlogits; /* [rows, vocab] logits_dtype; set by the op: where it wrote, may be logits */
+    void *dlogits; /* [rows, vocab], logits_dtype; may be logits */
 } hone_cross_entropy_args;
 
 /* The fused linear form: loss of softmax(x W^T), its gradient to x in the same call, and never all logits. */
@@ -238,7 +243,8 @@ typedef struct hone_linear_cross_entropy_args {
 /* ---- what a kernel is lent ------------------------------------------------------------------- */
 
 /* One thread's view of its host. `scratch` and `save` return 64-byte aligned memory with undefined contents that the
- * whole team shares (every thread gets the same address), or NULL while planning. */
+ * whole team shares: every thread gets the same address. While planning it is an address that may not be touched, but
+ * is not NULL, so that plan and run branch alike. */
 typedef struct hone_host hone_host;
 struct hone_host {
     int rank, size; /* of this thread, of the team */
@@ -252,10 +258,11 @@ struct hone_host {
     /* What scratch has given since the mark was taken is given back. */
     size_t (*scratch_mark)(const hone_host *host);
     void (*scratch_release)(const hone_host *host, size_t mark);
-    /* All threads of the team reach it before any goes on. */
+    /* All threads of the team reach it before any goes on. Does nothing while planning. */
     void (*barrier)(const hone_host *host);
-    /* hone_matmul_args: called by the whole team with the same arguments; ends with a barrier. Takes scratch of its
-     * own, and gives it back. */
+    /* hone_matmul_args: called by the whole team with the same arguments; m, n and k are not 0; ends with a barrier.
+     * Takes scratch of its own, and gives it back. There is none for one thread alone: products too small for a team
+     * are loops of the file's own. */
     void (*matmul)(const hone_host *host, const hone_matmul_args *args);
     /* Elements [col, col + count) of a row of any matrix as `out` (F32 or BF16); one thread alone. */
     void (*unpack)(const hone_host *host, const hone_matrix *w, size_t row, size_t col,
@@ -274,8 +281,6 @@ static inline void hone_share(const hone_host *host, size_t count, size_t grain,
 
 /* ---- a set ------------------------------------------------------------------------------------ */
 
-/* `saved` is what forward fills and backward of the same call reads. It is NULL in a forward call whose backward will
- * not run (generation, evaluation). */
 typedef struct hone_kernel_set {
     uint32_t abi;     /* HONE_KERNELS_ABI */
     const char *name; /* short, for reports; NULL: none */

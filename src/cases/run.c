@@ -24,6 +24,7 @@ static bool is_fixed(const hone_case_tensor *t) { return t->role == HONE_CASE_IN
 /* Whole pages of a tensor, and the unused one behind them. */
 static hone_status tensor_pages(hone_case_tensor *t, size_t *bytes, hone_error *err) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE), usable;
+    *bytes = 0;
     if (hone_case_tensor_bytes(t, &t->bytes) &&
         hone_size_align(HONE_MAX(t->bytes, 1), page, &usable) && hone_size_add(usable, page, bytes))
         return HONE_OK;

@@ -364,7 +364,8 @@ static hone_status prepare(const hone_eval_options *o, hone_eval_report *r, hone
     HONE_TRY(choose_seed(r, o->seed, err));
     HONE_TRY(hone_machine_get_info(&r->machine, err));
     if (!o->worker)
-        return hone_fail(err, HONE_ERR_USAGE, "an evaluation needs the path of the hone program, which runs kernels and "
+        return hone_fail(err, HONE_ERR_USAGE,
+                         "an evaluation needs the path of the hone program, which runs kernels and "
                          "trainings in processes of their own");
     return r->macro_wanted ? find_data(o, r, err) : HONE_OK;
 }

@@ -22,13 +22,11 @@ struct hone_plugin {
 static hone_ctx *ctx_of(const hone_host *host) { return host->inside; }
 
 static void *host_scratch(const hone_host *host, size_t bytes) {
-    void *memory = hone_arena_scratch(&ctx_of(host)->arena, bytes);
-    return host->planning ? NULL : memory;
+    return hone_arena_scratch(&ctx_of(host)->arena, bytes);
 }
 
 static void *host_save(const hone_host *host, size_t bytes) {
-    void *memory = hone_arena_save(&ctx_of(host)->arena, bytes);
-    return host->planning ? NULL : memory;
+    return hone_arena_save(&ctx_of(host)->arena, bytes);
 }
 
 static size_t host_scratch_mark(const hone_host *host) {
