@@ -355,6 +355,7 @@ static void test_no_compiler(void **state) {
                                           folder, &r, &err),
                      HONE_ERR_IO);
     hone_compile_result_free(&r);
+    if (SANITIZED) return; /* the rest would run this program under a limit */
     ssize_t size = readlink("/proc/self/exe", self, sizeof self - 1);
     self[size > 0 ? size : 0] = 0;
     assert_int_equal(
