@@ -1,5 +1,5 @@
-/* What every attack is but for its attempt: a right rms_norm_forward. The test puts this text before the attack's, since
- * a kernel file may include nothing of its own. */
+/* What every attack is but for its attempt: a right rms_norm_forward. The test puts this text before the attack's,
+ * since a kernel file may include nothing of its own. */
 #include <hone_kernels.h>
 
 #include <math.h>
