@@ -308,7 +308,7 @@ static void test_attempts_are_real(void **state) {
     static const struct {
         const char *file;
         int number;
-    } real[] = {{"files", 0},   {"files", 1},   {"files", 2},   {"files", 6},    {"files", 10},
+    } real[] = {{"files", 0},   {"files", 1},   {"files", 2},   {"files", 6},
                 {"changes", 0}, {"network", 0}, {"network", 6}, {"processes", 5}};
     (void)state;
     for (size_t i = 0; i < sizeof real / sizeof real[0]; i++) {
@@ -333,7 +333,6 @@ static void test_attempts_are_real(void **state) {
     }
     char *made = temp_path(&temp, "new");
     assert_int_equal(unlink(made), 0);
-    assert_int_equal(unlink("/tmp/hone-attack"), 0);
     temp_write(secret, "for nobody's eyes\n", 18); /* attempt 1 of files has emptied it */
     free(made);
 }
