@@ -16,10 +16,10 @@
 enum {
     PASSES = HONE_MICRO_PASSES,
     MAX_SETS = HONE_DESK_MAX_SETS,
-    SET_BYTES = 64 << 20, /* that all sets of a side may take, one may take more */
+    SET_BYTES = 16 << 20, /* that all sets of a side may take, one may take more */
     LEAST_PAIRS = 8,
     MAX_PAIRS = 64,
-    LEAST_WARM_UP = 3,
+    ALIKE = 3,
     MOST_WARM_UP = 6,
     LOOK_EVERY = 4 /* pairs between two looks at the intervals */
 };
@@ -261,16 +261,17 @@ static double sample_sum(const group *g) {
     return sum;
 }
 
-/* Until the last three rounds are alike, or time presses. */
-static hone_status warm_up(group *g, double deadline, hone_finding *f, int *side, hone_error *err) {
+/* Until the last three rounds are alike, or time presses. `had`: of the same sets already. */
+static hone_status warm_up(group *g, int had, double deadline, hone_finding *f, int *side,
+                           hone_error *err) {
     double sums[MOST_WARM_UP];
-    for (int i = 0; i < MOST_WARM_UP; i++) {
+    for (int i = had, n = 0; i < MOST_WARM_UP; i++) {
         HONE_TRY(run_round(g, i, f, side, err));
-        sums[i] = sample_sum(g);
+        sums[n++] = sample_sum(g);
         if (hone_clock_seconds() > deadline) break;
-        if (i + 1 < LEAST_WARM_UP) continue;
-        double low = fmin(sums[i], fmin(sums[i - 1], sums[i - 2])),
-               high = fmax(sums[i], fmax(sums[i - 1], sums[i - 2]));
+        if (n < ALIKE) continue;
+        double low = fmin(sums[n - 1], fmin(sums[n - 2], sums[n - 3])),
+               high = fmax(sums[n - 1], fmax(sums[n - 2], sums[n - 3]));
         if (high <= low * (1 + STABLE)) break;
     }
     return HONE_OK;
@@ -332,7 +333,7 @@ static hone_status run_group(group *g, int slow, int fast, double budget, hone_f
     if (sets > 1) HONE_TRY(open_sets(g, sets, side, err));
     for (int k = 0; k < g->level->side_count; k++)
         hone_kernel_lead_watch(&g->level->leads[g->level->sides[k]]);
-    HONE_TRY(warm_up(g, begin + budget / 3, f, side, err));
+    HONE_TRY(warm_up(g, sets > 1 ? 0 : 2, begin + budget / 3, f, side, err));
     return take_pairs(g, slow, fast, begin + budget, f, side, err);
 }
 

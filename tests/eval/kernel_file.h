@@ -4,6 +4,8 @@
 
 #include "support.h"
 
+#include <errno.h>
+#include <hone.h>
 #include <unistd.h>
 
 /* Compiles attacks/NAME.c; `path` becomes that of the shared object, which the caller removes. */
