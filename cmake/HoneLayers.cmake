@@ -69,6 +69,15 @@ function(hone_add_kernel_variants objects)
     set(${objects} ${${objects}} PARENT_SCOPE)
 endfunction()
 
+# hone_add_text(layer file symbol): the layer holds a copy of a text file, as `const char symbol[]`.
+function(hone_add_text layer file symbol)
+    set(out ${CMAKE_BINARY_DIR}/texts/${symbol}.c)
+    add_custom_command(OUTPUT ${out}
+        COMMAND ${CMAKE_COMMAND} -DIN=${file} -DOUT=${out} -DNAME=${symbol} -P ${CMAKE_SOURCE_DIR}/cmake/HoneText.cmake
+        DEPENDS ${file} ${CMAKE_SOURCE_DIR}/cmake/HoneText.cmake)
+    target_sources(hone_${layer}_objects PRIVATE ${out})
+endfunction()
+
 # Sources of a layer lie in its folder and in folders below it; the kernels' special folders are handled above.
 function(hone_layer_sources layer out)
     file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${layer}/*.c)

@@ -89,8 +89,8 @@ static void on_macro_start(void *user, int64_t samples) {
 
 static void on_macro_step(void *user, bool naive, int step, double loss, double seconds) {
     evaluation *e = user;
-    hone_lines_step(&e->text, e->report, naive ? HONE_SIDE_NAIVE : HONE_SIDE_CANDIDATE, step, loss,
-                    seconds);
+    (void)step, (void)loss, (void)seconds;
+    hone_lines_step(&e->text, &e->row->side[naive ? HONE_SIDE_NAIVE : HONE_SIDE_CANDIDATE]);
 }
 
 static bool macro_keep_waiting(void *user) {

@@ -13,7 +13,8 @@ static const struct {
 } symbols[] = {{"🚀 ", ""},      {"📊 ", ""},    {"🔍 ", ""},   {"🧪 ", ""}, {"🔬 ", ""},
                {"🏆 ", ""},      {"✅", "[ok]"}, {"⬜", "[ ]"}, {"❌", "[x]"},  {"🟢", "[++]"},
                {"🟡", "[+]"}, {"🔴", "[-]"},  {"⚪", "[=]"}, {"·", "|"},    {"…", "..."},
-               {"×", "x"},      {"−", "-"},    {"–", "-"},   {"≥", ">="},   {"≤", "<="}};
+               {"×", "x"},      {"−", "-"},    {"–", "-"},   {"≥", ">="},   {"≤", "<="},
+               {"→", "->"}};
 
 void hone_lines_plain(const char *line, char *out, size_t size) {
     size_t used = 0;
@@ -34,6 +35,15 @@ void hone_lines_plain(const char *line, char *out, size_t size) {
     out[used] = 0;
 }
 
+/* Names and reasons may come from a model, a worker or another machine's file: nothing in them may steer a terminal. */
+static void remove_controls(char *line) {
+    for (unsigned char *c = (unsigned char *)line; *c; c++) {
+        bool upper = c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0; /* U+0080 to U+009F */
+        if (upper) c[1] = '?';
+        if (upper || *c < 0x20 || *c == 0x7f) *c = '?';
+    }
+}
+
 void hone_lines_line(hone_lines *text, const char *format, ...) {
     char line[2048], ascii[4096];
     va_list arguments;
@@ -41,6 +51,7 @@ void hone_lines_line(hone_lines *text, const char *format, ...) {
     vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
     if (!text->on_line) return;
+    remove_controls(line);
     if (text->plain) hone_lines_plain(line, ascii, sizeof ascii);
     if (!text->on_line(text->user, text->plain ? ascii : line)) text->stopped = true;
 }
@@ -189,12 +200,10 @@ void hone_lines_macro_start(hone_lines *text) {
     hone_lines_line(text, "============================================================");
 }
 
-void hone_lines_step(hone_lines *text, const hone_eval_report *report, hone_side side, int step,
-                     double loss, double seconds) {
-    static const char *const names[HONE_SIDES] = {"CANDIDATE", "NAIVE", "SHIPPED"};
-    bool built_in = side == HONE_SIDE_CANDIDATE && !report->candidate.path;
-    hone_lines_line(text, "    🔬 %s  step %d/%d: loss=%.4f, time=%.2fs",
-                    built_in ? "FUSED" : names[side], step, report->steps, loss, seconds);
+void hone_lines_step(hone_lines *text, const hone_training *training) {
+    int last = training->steps - 1;
+    hone_lines_line(text, "    🔬 %-9s step %d: loss=%.4f, time=%.2fs", training->name, last + 1,
+                    training->losses[last], training->seconds[last]);
 }
 
 /* "1.50x speedup, 0.31x memory, 0.0008 loss diff" */

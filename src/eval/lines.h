@@ -21,8 +21,8 @@ void hone_lines_micro_start(hone_lines *text);
 void hone_lines_kernel(hone_lines *text, const hone_eval_report *report, int kernel, int pass);
 void hone_lines_micro_end(hone_lines *text, const hone_eval_report *report);
 void hone_lines_macro_start(hone_lines *text);
-void hone_lines_step(hone_lines *text, const hone_eval_report *report, hone_side side, int step,
-                     double loss, double seconds);
+/* The last step of a training. */
+void hone_lines_step(hone_lines *text, const hone_training *training);
 /* What came of one model in one precision. */
 void hone_lines_macro_row(hone_lines *text, const hone_macro_row *row);
 void hone_lines_macro_end(hone_lines *text, const hone_eval_report *report);

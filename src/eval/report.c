@@ -165,7 +165,7 @@ static void compare_losses(const double *a, const double *b, int steps, double *
     *largest = most;
 }
 
-static void finish_curves(hone_macro_row *row) {
+void hone_macro_row_finish_curves(hone_macro_row *row) {
     double final, largest;
     for (int c = 0; c < HONE_CURVES; c++) {
         const hone_curve *curve = &row->curves[c];
@@ -210,5 +210,4 @@ void hone_macro_row_finish(hone_macro_row *row, size_t tokens_per_step, uint64_t
         row->over_shipped = (hone_comparison){.ratio = 1, .interval = {1, 1}, .p = 1};
     if (naive->peak_rss > 0) row->memory_ratio = (double)mine->peak_rss / (double)naive->peak_rss;
     compare_losses(mine->losses, naive->losses, row->steps, &row->loss_diff, &row->loss_diff_max);
-    finish_curves(row);
 }

@@ -183,6 +183,9 @@ hone_status hone_training_reserve(hone_training *training, int steps, hone_error
 /* Figures that follow from the curves and sizes: comparisons, ratio, loss differences, tokens per second. */
 void hone_macro_row_finish(hone_macro_row *row, size_t tokens_per_step, uint64_t seed);
 
+/* Figures that follow from the longer curves. */
+void hone_macro_row_finish_curves(hone_macro_row *row);
+
 /* The report as schema.h and docs/evaluation.md describe it: a new reference. */
 hone_status hone_report_json(const hone_eval_report *report, json_t **out, hone_error *err);
 

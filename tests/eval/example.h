@@ -121,6 +121,7 @@ static inline hone_macro_row *add_whole_model(hone_eval_report *r, size_t index,
     for (int k = 0; k < HONE_OP_COUNT; k++)
         row->sabotage[k] = (hone_sabotage){.tested = true, .change = k ? 0.5 * k : NAN};
     hone_macro_row_finish(row, 1024, 1);
+    hone_macro_row_finish_curves(row);
     return row;
 }
 
