@@ -211,6 +211,8 @@ int hone_cmd_eval(int argc, const char **argv) {
     if (code != HONE_CLI_GO) return code;
     if (given.compare)
         code = compare(&arguments);
+    else if (arguments.count > 1)
+        code = hone_cli_usage(verb.name, "%s: expected one file at most", arguments.items[1]);
     else if (arguments.count > 0)
         code = hone_cli_usage(
             verb.name,

@@ -378,7 +378,8 @@ typedef struct hone_eval_score {
     int models_tested,
         rows_failed;   /* real models fine-tuned with both sets; trainings that failed */
     int models_listed; /* different models asked for (or known), tested or not */
-    double worst_loss_diff; /* between the candidate's and the naive losses over the last quarter of the steps, in the
+    double
+        worst_loss_diff; /* between the candidate's and the naive losses over the last quarter of the steps, in the
                              * model where it is largest; NaN where not measured or a training failed */
 } hone_eval_score;
 hone_eval_score hone_eval_report_score(const hone_eval_report *report);

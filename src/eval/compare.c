@@ -97,7 +97,9 @@ static json_t *micro_name(const json_t *row) {
 
 static json_t *macro_name(const json_t *row) {
     bool converted = json_is_true(json_object_get(row, "converted"));
-    return json_sprintf("%s (%s%s)", text_of(row, "model"), text_of(row, "precision"),
+    const char *precision = text_of(row, "precision");
+    if (!precision[0]) return json_sprintf("%s", text_of(row, "model"));
+    return json_sprintf("%s (%s%s)", text_of(row, "model"), precision,
                         converted ? " made from it" : "");
 }
 
@@ -344,6 +346,7 @@ static void score_lines(hone_lines *text, const json_t *scores) {
                {"memory_ratio", "Memory Ratio"},
                {"loss_diff", "Loss Difference"}};
     hone_lines_line(text, "🏆 Scores");
+    bool any = false;
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         const json_t *both = json_object_get(scores, all[i].key);
         double a = number_of(both, "a"), b = number_of(both, "b");
@@ -352,7 +355,9 @@ static void score_lines(hone_lines *text, const json_t *scores) {
         else if (isfinite(a) || isfinite(b))
             hone_lines_line(text, "  %s: measured only by the %s", all[i].word,
                             isfinite(a) ? "first" : "second");
+        any |= isfinite(a) || isfinite(b);
     }
+    if (!any) hone_lines_line(text, "  none was measured");
 }
 
 static void file_line(hone_lines *text, const char *which, const json_t *file) {

@@ -77,7 +77,7 @@ static void the_same_twice_is_no_difference(void **state) {
     assert_has("  ⚪ 12 of 12 rows: no difference shown");
     assert_has("  ⚪ SmolLM2-135M-Instruct 4-bit (4-bit): 1.50x → 1.50x, no difference shown");
     assert_has("     tokens/s 1014 → 1014, peak MiB 310 → 310, loss diff 0.0008 → 0.0008");
-    assert_has("  ⬜ org/absent (): not measured");
+    assert_has("  ⬜ org/absent: not measured");
     assert_null(strstr(lines, "Not compared"));
 }
 
