@@ -2,7 +2,7 @@
 #include "eval/compare.h"
 
 #include "eval/lines.h"
-#include "eval/schema.h"
+#include "eval/report.h"
 
 #include <hone.h>
 #include <math.h>
@@ -80,8 +80,7 @@ static json_t *find_differences(const json_t *a, const json_t *b) {
         if (json_equal(x, y)) continue;
         value_text(x, before, sizeof before);
         value_text(y, after, sizeof after);
-        json_array_append_new(list,
-                              json_sprintf("%s: %s, then %s", settings[i].word, before, after));
+        hone_json_add(&list, json_sprintf("%s: %s, then %s", settings[i].word, before, after));
     }
     return list;
 }
@@ -110,7 +109,7 @@ static json_t *index_rows(const json_t *rows, json_t *(*name_row)(const json_t *
     json_array_foreach(rows, i, row) {
         json_t *name = name_row(row);
         const char *key = json_string_value(name);
-        if (index && key && !json_object_get(index, key)) json_object_set(index, key, row);
+        if (!name || !json_object_get(index, key)) hone_json_set(&index, key, json_incref(row));
         json_decref(name);
     }
     return index;
@@ -156,11 +155,10 @@ static json_t *micro_change(const char *name, const json_t *a, const json_t *b) 
     json_t *row = compare_rows(name, a, b);
     const json_t *mine_a = member(a, "sides", "candidate"),
                  *mine_b = member(b, "sides", "candidate");
-    if (!row) return NULL;
-    json_object_set_new(row, "a_ms", known(number_of(mine_a, "ms")));
-    json_object_set_new(row, "b_ms", known(number_of(mine_b, "ms")));
-    json_object_set(row, "a_correct", json_object_get(a, "correct"));
-    json_object_set(row, "b_correct", json_object_get(b, "correct"));
+    hone_json_set(&row, "a_ms", known(number_of(mine_a, "ms")));
+    hone_json_set(&row, "b_ms", known(number_of(mine_b, "ms")));
+    hone_json_set(&row, "a_correct", json_incref(json_object_get(a, "correct")));
+    hone_json_set(&row, "b_correct", json_incref(json_object_get(b, "correct")));
     return row;
 }
 
@@ -168,29 +166,41 @@ static json_t *macro_change(const char *name, const json_t *a, const json_t *b) 
     json_t *row = compare_rows(name, a, b);
     const json_t *mine_a = member(a, "sides", "candidate"),
                  *mine_b = member(b, "sides", "candidate");
-    if (!row) return NULL;
-    json_object_set_new(row, "tokens_per_sec", figure(mine_a, mine_b, "tokens_per_sec"));
-    json_object_set_new(row, "peak_rss", figure(mine_a, mine_b, "peak_rss"));
-    json_object_set_new(row, "memory_ratio", figure(a, b, "memory_ratio"));
-    json_object_set_new(row, "loss_diff", figure(a, b, "loss_diff"));
+    hone_json_set(&row, "tokens_per_sec", figure(mine_a, mine_b, "tokens_per_sec"));
+    hone_json_set(&row, "peak_rss", figure(mine_a, mine_b, "peak_rss"));
+    hone_json_set(&row, "memory_ratio", figure(a, b, "memory_ratio"));
+    hone_json_set(&row, "loss_diff", figure(a, b, "loss_diff"));
     return row;
 }
 
+/* What has come together of the rows; each NULL when out of memory. */
+typedef struct matches {
+    json_t *kernels, *models, *only_a, *only_b;
+} matches;
+
 /* Appends the rows that both have to `changes`, names of the others to only_a and only_b. */
-static void match(json_t *a, json_t *b, json_t *changes, json_t *only_a, json_t *only_b,
-                  json_t *(*change)(const char *name, const json_t *a, const json_t *b)) {
+static void match(const json_t *a_rows, const json_t *b_rows,
+                  json_t *(*name_row)(const json_t *row),
+                  json_t *(*change)(const char *name, const json_t *a, const json_t *b),
+                  json_t **changes, matches *m) {
+    json_t *a = index_rows(a_rows, name_row), *b = index_rows(b_rows, name_row), *row;
     const char *name;
-    json_t *row;
+    if (!a || !b) { /* nothing can be said */
+        json_decref(*changes);
+        *changes = NULL;
+    }
     json_object_foreach(a, name, row) {
         const json_t *other = json_object_get(b, name);
         if (other)
-            json_array_append_new(changes, change(name, row, other));
+            hone_json_add(changes, change(name, row, other));
         else
-            json_array_append_new(only_a, json_string(name));
+            hone_json_add(&m->only_a, json_string(name));
     }
     json_object_foreach(b, name, row) {
-        if (!json_object_get(a, name)) json_array_append_new(only_b, json_string(name));
+        if (!json_object_get(a, name)) hone_json_add(&m->only_b, json_string(name));
     }
+    json_decref(a);
+    json_decref(b);
 }
 
 static json_t *compare_scores(const json_t *a, const json_t *b) {
@@ -199,18 +209,13 @@ static json_t *compare_scores(const json_t *a, const json_t *b) {
         "training_speedup", "memory_ratio", "loss_diff"};
     json_t *scores = json_object();
     for (size_t i = 0; scores && i < sizeof keys / sizeof keys[0]; i++)
-        json_object_set_new(
-            scores, keys[i],
-            figure(json_object_get(a, "score"), json_object_get(b, "score"), keys[i]));
+        hone_json_set(&scores, keys[i],
+                      figure(json_object_get(a, "score"), json_object_get(b, "score"), keys[i]));
     return scores;
 }
 
 static json_t *file_json(const json_t *report, const char *name) {
-    char ascii[512];
-    snprintf(ascii, sizeof ascii, "%s", name);
-    for (char *c = ascii; *c; c++) *c = (unsigned char)*c < 0x80 ? *c : '?';
-    return json_pack("{s:o, s:O, s:O, s:O, s:O, s:O}", "file",
-                     json_string(name) ? json_string(name) : json_string(ascii), "candidate",
+    return json_pack("{s:o, s:O, s:O, s:O, s:O, s:O}", "file", hone_json_string(name), "candidate",
                      member(report, "candidate", "name"), "sha256",
                      member(report, "candidate", "sha256"), "cpu", member(report, "machine", "cpu"),
                      "hone", member(report, "machine", "hone"), "valid",
@@ -219,27 +224,16 @@ static json_t *file_json(const json_t *report, const char *name) {
 
 hone_status hone_compare_reports(const json_t *a, const char *a_name, const json_t *b,
                                  const char *b_name, json_t **out, hone_error *err) {
-    json_t *kernels = json_array(), *models = json_array(), *only_a = json_array(),
-           *only_b = json_array();
-    json_t *micro_a = index_rows(json_object_get(a, "micro"), micro_name),
-           *micro_b = index_rows(json_object_get(b, "micro"), micro_name),
-           *macro_a = index_rows(json_object_get(a, "macro"), macro_name),
-           *macro_b = index_rows(json_object_get(b, "macro"), macro_name);
-    match(micro_a, micro_b, kernels, only_a, only_b, micro_change);
-    match(macro_a, macro_b, models, only_a, only_b, macro_change);
-    json_decref(micro_a);
-    json_decref(micro_b);
-    json_decref(macro_a);
-    json_decref(macro_b);
+    matches m = {json_array(), json_array(), json_array(), json_array()};
+    match(json_object_get(a, "micro"), json_object_get(b, "micro"), micro_name, micro_change,
+          &m.kernels, &m);
+    match(json_object_get(a, "macro"), json_object_get(b, "macro"), macro_name, macro_change,
+          &m.models, &m);
     *out = json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "schema", 1, "a",
                      file_json(a, a_name), "b", file_json(b, b_name), "differences",
-                     find_differences(a, b), "kernels", kernels, "models", models, "scores",
-                     compare_scores(a, b), "only_a", only_a, "only_b", only_b);
-    if (*out && hone_schema_check(*out, &hone_schema_comparison, "the comparison", err) == HONE_OK)
-        return HONE_OK;
-    json_decref(*out);
-    *out = NULL;
-    return hone_fail_memory(err, "the comparison of two reports", 0);
+                     find_differences(a, b), "kernels", m.kernels, "models", m.models, "scores",
+                     compare_scores(a, b), "only_a", m.only_a, "only_b", m.only_b);
+    return *out ? HONE_OK : hone_fail_memory(err, "the comparison of two reports", 0);
 }
 
 hone_status hone_eval_compare(const char *a, const char *b, hone_eval_changes **out,
