@@ -90,7 +90,8 @@ static void on_macro_start(void *user, int64_t samples) {
 static void on_macro_step(void *user, bool naive, int step, double loss, double seconds) {
     evaluation *e = user;
     (void)step, (void)loss, (void)seconds;
-    hone_lines_step(&e->text, &e->row->side[naive ? HONE_SIDE_NAIVE : HONE_SIDE_CANDIDATE]);
+    hone_lines_step(&e->text, e->report,
+                    &e->row->side[naive ? HONE_SIDE_NAIVE : HONE_SIDE_CANDIDATE]);
 }
 
 static bool macro_keep_waiting(void *user) {

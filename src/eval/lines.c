@@ -3,6 +3,7 @@
 
 #include "base/size.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -200,9 +201,15 @@ void hone_lines_macro_start(hone_lines *text) {
     hone_lines_line(text, "============================================================");
 }
 
-void hone_lines_step(hone_lines *text, const hone_training *training) {
+void hone_lines_step(hone_lines *text, const hone_eval_report *report,
+                     const hone_training *training) {
+    char name[sizeof training->name], of[16] = "";
     int last = training->steps - 1;
-    hone_lines_line(text, "    🔬 %-9s step %d: loss=%.4f, time=%.2fs", training->name, last + 1,
+    bool built_in = !report->candidate.path && strcmp(training->name, "candidate") == 0;
+    snprintf(name, sizeof name, "%s", built_in ? "fused" : training->name);
+    for (char *c = name; *c && *c != ':'; c++) *c = (char)toupper((unsigned char)*c);
+    if (report->steps) snprintf(of, sizeof of, "/%d", report->steps);
+    hone_lines_line(text, "    🔬 %s  step %d%s: loss=%.4f, time=%.2fs", name, last + 1, of,
                     training->losses[last], training->seconds[last]);
 }
 

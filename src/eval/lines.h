@@ -22,7 +22,8 @@ void hone_lines_kernel(hone_lines *text, const hone_eval_report *report, int ker
 void hone_lines_micro_end(hone_lines *text, const hone_eval_report *report);
 void hone_lines_macro_start(hone_lines *text);
 /* The last step of a training. */
-void hone_lines_step(hone_lines *text, const hone_training *training);
+void hone_lines_step(hone_lines *text, const hone_eval_report *report,
+                     const hone_training *training);
 /* What came of one model in one precision. */
 void hone_lines_macro_row(hone_lines *text, const hone_macro_row *row);
 void hone_lines_macro_end(hone_lines *text, const hone_eval_report *report);

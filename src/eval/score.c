@@ -26,7 +26,8 @@ static bool is_unnoticed(const hone_macro_row *row, int kernel) {
 
 bool hone_report_is_void(const hone_eval_report *report, char *why, size_t size) {
     const hone_candidate *c = &report->candidate;
-    if (strcmp(c->verdict, "accepted") != 0 && strcmp(c->verdict, "not accepted") != 0) {
+    bool whole = strcmp(c->verdict, "accepted") == 0 || strcmp(c->verdict, "not accepted") == 0;
+    if (!whole) { /* it did not compile, or broke a rule */
         snprintf(why, size, "%s: %s", c->verdict, c->reason[0] ? c->reason : "no reason is known");
         return true;
     }

@@ -93,8 +93,8 @@ run "$hone" eval --macro --plain --steps 2 --batch-size 1 --seq-len 64 --data "$
 is 0 "two steps of the real model"
 has out '\[ok\] Tokenizer loaded' "its tokenizer is loaded"
 has out 'Config: batch_size=1, seq_len=64, samples=8, steps=2' "the configuration is shown"
-has out 'candidate +step 2: loss=[0-9.]+, time=[0-9.]+s' "fused steps are shown"
-has out 'naive +step 2: loss=[0-9.]+, time=[0-9.]+s' "naive steps are shown"
+has out 'FUSED +step 2/2: loss=[0-9.]+, time=[0-9.]+s' "fused steps are shown"
+has out 'NAIVE +step 2/2: loss=[0-9.]+, time=[0-9.]+s' "naive steps are shown"
 has out 'Results: .*(x speedup|difference shown.*), [0-9.]+x memory, [0-9.]+ loss diff' "results are shown"
 has out 'Real Models Tested: 1 \(in 2 precisions\)' "two precisions are one model"
 has out 'Cross-Model Consistency: not measurable \(one model\)' "one model has no consistency"
@@ -127,7 +127,7 @@ has err 'the loss difference is [0-9.]+, more than 0' "and the next gate too"
 evaluating=$!
 last="hone eval, interrupted"
 for _ in $(seq 300); do
-    grep -Eq 'naive +step 2:' "$tmp/out" && break
+    grep -Eq 'NAIVE +step 2/' "$tmp/out" && break
     sleep 0.1
 done
 workers=$(pgrep -P $evaluating | tr '\n' ' ')

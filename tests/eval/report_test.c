@@ -65,7 +65,12 @@ static void print_all(void) {
     }
     hone_lines_micro_end(&out, report);
     hone_lines_macro_start(&out);
-    if (report->macro_count) hone_lines_step(&out, &report->macro[0].side[HONE_SIDE_NAIVE]);
+    double losses[8] = {[7] = 1.87654}, seconds[8] = {[7] = 1.234};
+    hone_training step = {.name = "candidate", .steps = 8, .losses = losses, .seconds = seconds};
+    hone_lines_step(&out, report, &step);
+    snprintf(step.name, sizeof step.name, "naive");
+    losses[7] = 1.87734, seconds[7] = 2.5;
+    hone_lines_step(&out, report, &step);
     for (size_t i = 0; i < report->macro_count; i++) hone_lines_macro_row(&out, &report->macro[i]);
     hone_lines_macro_end(&out, report);
     hone_lines_final(&out, report);
@@ -84,7 +89,8 @@ static void lines_have_the_agreed_shape(void **state) {
     assert_has("  Average Speedup: 1.60x (good: 1.2x minimum, 1.5x good, 2.0x excellent)");
     assert_has("🚀 COMPREHENSIVE REAL MODEL EVALUATION");
     assert_has("============================================================");
-    assert_has("    🔬 naive     step 8: loss=2.3000, time=1.50s");
+    assert_has("    🔬 FUSED  step 8/8: loss=1.8765, time=1.23s");
+    assert_has("    🔬 NAIVE  step 8/8: loss=1.8773, time=2.50s");
     assert_has("  📊 Results: 1.50x speedup, 0.31x memory, 0.0008 loss diff");
     assert_has("  ⬜ Not tested: not on this machine");
     assert_has("📊 COMPREHENSIVE RESULTS");
@@ -175,6 +181,7 @@ static void everything_has_its_line(void **state) {
     assert_has("  Noise: measuring a kernel that does nothing takes 41 ns");
     assert_has("  Noise: the shipped set against itself: no difference shown (0.99–1.01, p=0.800)");
     assert_has("  Roofs of this machine: float32 200 GFLOP/s, cache 90 GB/s, memory 20 GB/s");
+    assert_has("    🔬 CANDIDATE  step 8/8: loss=1.8765, time=1.23s");
     assert_has("     over naive: 1.50x (1.50–1.50, p=0.035)");
     assert_has("     over shipped: no difference shown (0.94–1.01, p=0.399)");
     assert_has("     candidate: 1014 tokens/s, peak 310 MiB, loss diff 0.0008, hidden loss 2.2508");
