@@ -11,17 +11,18 @@
 enum { UNSET = INT_MIN };
 
 static struct {
-    int micro, macro, quick, unsafe, plain, steps, trials, batch_size, seq_len;
+    int micro, macro, quick, unsafe, compare, plain, steps, trials, batch_size, seq_len;
     long seed;
-    char *models, *data, *json, *compiler, *flags, *output, *budget;
+    char *models, *data, *json, *html, *compiler, *flags, *output, *budget;
     const char **peers;
-    double min_score, min_speedup;
+    double min_score, min_speedup, max_loss_diff;
 } given = {.steps = UNSET,
            .trials = UNSET,
            .batch_size = UNSET,
            .seq_len = UNSET,
            .min_score = -1,
-           .min_speedup = -1};
+           .min_speedup = -1,
+           .max_loss_diff = -1};
 
 static struct poptOption options[] = {
     {"micro", 0, POPT_ARG_NONE, &given.micro, 0, "only level 1: each kernel against naive ones",
@@ -65,6 +66,10 @@ static struct poptOption options[] = {
      "run FILE.c's kernels also where this system cannot\nconfine them", NULL},
     {"json", 0, POPT_ARG_STRING, &given.json, 0, "write the report there too (docs/evaluation.md)",
      "FILE"},
+    {"html", 0, POPT_ARG_STRING, &given.html, 0,
+     "write the report as a page with charts too, which\nneeds nothing else", "FILE"},
+    {"compare", 0, POPT_ARG_NONE, &given.compare, 0,
+     "measure nothing: say what changed from one file of\n--json to another", NULL},
     {"plain", 0, POPT_ARG_NONE, &given.plain, 0, "ASCII alone", NULL},
     {"min-score", 0, POPT_ARG_DOUBLE, &given.min_score, 0, "exit 3 when the overall score is lower",
      "X"},
@@ -72,11 +77,13 @@ static struct poptOption options[] = {
      "exit 3 when the training speedup is lower\n"
      "(with --micro: the kernels')",
      "X"},
+    {"max-loss-diff", 0, POPT_ARG_DOUBLE, &given.max_loss_diff, 0,
+     "exit 3 when the losses of a model differ by more\nat the end", "X"},
     POPT_TABLEEND,
 };
 static const hone_cli_verb verb = {
     .name = "eval",
-    .arguments = "[FILE.c] [OPTION]...",
+    .arguments = "[FILE.c] [OPTION]... | --compare A.json B.json",
     .about =
         "Measures the fused kernels against naive ones: level 1 each kernel alone, level 2 real "
         "models\n"
@@ -89,10 +96,12 @@ static const hone_cli_verb verb = {
         "  hone eval                              both levels, at most five minutes on two cores\n"
         "  hone eval --micro --json kernels.json  the kernels alone, and a report for programs\n"
         "  hone eval --macro --models ./my-model  this model alone\n"
+        "  hone eval --html report.html           with a page to look at\n"
+        "  hone eval --compare old.json new.json  what changed\n"
         "  hone eval kernels.c --output fast.so   a file of kernels; for hone train --kernels "
         "fast.so\n",
     .options = options,
-    .max_arguments = 1,
+    .max_arguments = 2,
 };
 
 static hone_cli_progress bar;
@@ -142,12 +151,23 @@ static bool gate(const char *name, double value, double least) {
     return false;
 }
 
+static bool loss_gate(double value, double most) {
+    if (most < 0 || value <= most) return true;
+    if (isfinite(value))
+        fprintf(stderr, "hone eval: the loss difference is %.4f, more than %g\n", value, most);
+    else
+        fprintf(stderr, "hone eval: the loss difference was not measured, so it is not within %g\n",
+                most);
+    return false;
+}
+
 static int verdict(const hone_eval_report *report) {
     hone_eval_score score = hone_eval_report_score(report);
     bool micro_only = given.micro && !given.macro;
     bool met = gate("the overall score", score.overall, given.min_score);
     met &= micro_only ? gate("the kernels' speedup", score.kernel_speedup, given.min_speedup)
                       : gate("the training speedup", score.training_speedup, given.min_speedup);
+    met &= loss_gate(score.worst_loss_diff, given.max_loss_diff);
     if (!met) return HONE_EXIT_GATE;
     bool untested = !micro_only && given.models && score.models_tested < score.models_listed;
     untested |= (given.micro || !given.macro) && !isfinite(score.micro);
@@ -164,6 +184,8 @@ static int evaluate(hone_eval_options *o) {
     if (!report) return hone_cli_fail(verb.name, &err);
     int code = status == HONE_OK ? verdict(report) : HONE_EXIT_FAILURE;
     if (given.json && hone_eval_report_write_json(report, given.json, &err) != HONE_OK)
+        code = hone_cli_fail(verb.name, &err);
+    if (given.html && hone_eval_report_write_html(report, given.html, &err) != HONE_OK)
         code = hone_cli_fail(verb.name, &err);
     hone_eval_report_free(&report);
     return code;
@@ -220,12 +242,36 @@ static int run(const char *kernels) {
     return code;
 }
 
+static int compare(const hone_cli_arguments *arguments) {
+    hone_eval_changes *changes = NULL;
+    hone_error err;
+    if (arguments->count != 2)
+        return hone_cli_usage(verb.name, "--compare: expected two files of --json, found %d",
+                              arguments->count);
+    if (given.micro || given.macro || given.models || given.html || given.min_score >= 0 ||
+        given.min_speedup >= 0 || given.max_loss_diff >= 0)
+        return hone_cli_usage(verb.name, "--compare measures nothing: beside it only --json and "
+                                         "--plain have a meaning");
+    if (hone_eval_compare(arguments->items[0], arguments->items[1], &changes, &err) != HONE_OK)
+        return hone_cli_fail(verb.name, &err);
+    hone_eval_changes_print(changes, given.plain, on_line, NULL);
+    int code = HONE_EXIT_OK;
+    if (given.json && hone_eval_changes_write_json(changes, given.json, &err) != HONE_OK)
+        code = hone_cli_fail(verb.name, &err);
+    hone_eval_changes_free(&changes);
+    return hone_cli_finish(verb.name, code);
+}
+
 int hone_cmd_eval(int argc, const char **argv) {
     hone_cli_arguments arguments;
     int code = hone_cli_parse(&verb, argc, argv, &arguments);
     if (code != HONE_CLI_GO) return code;
     const char *kernels = arguments.count > 0 ? arguments.items[0] : NULL;
-    if (!kernels && (given.compiler || given.flags || given.output || given.unsafe))
+    if (given.compare)
+        code = compare(&arguments);
+    else if (arguments.count > 1)
+        code = hone_cli_usage(verb.name, "%s: expected one file at most", arguments.items[1]);
+    else if (!kernels && (given.compiler || given.flags || given.output || given.unsafe))
         code = hone_cli_usage(
             verb.name, "--compiler, --flags, --output and --unsafe go with a file of kernels");
     if (code == HONE_CLI_GO) code = check_numbers();

@@ -393,6 +393,9 @@ typedef struct hone_eval_score {
     int models_listed; /* different models asked for (or known), tested or not */
     bool
         accepted; /* the file of kernels was found right in both levels; true for the built-in ones */
+    double
+        worst_loss_diff; /* between the candidate's and the naive losses over the last quarter of the steps, in the
+                             * model where it is largest; NaN where not measured or a training failed */
 } hone_eval_score;
 hone_eval_score hone_eval_report_score(const hone_eval_report *report);
 
@@ -403,6 +406,18 @@ hone_status hone_eval_report_write_json(const hone_eval_report *report, const ch
 /* The report as one page with charts that needs nothing else, written atomically. */
 hone_status hone_eval_report_write_html(const hone_eval_report *report, const char *path,
                                         hone_error *err);
+
+/* What changed from one report file to another. Both are taken for foreign: HONE_ERR_FORMAT names the place that is
+ * malformed. *out is owned by the caller. */
+typedef struct hone_eval_changes hone_eval_changes;
+hone_status hone_eval_compare(const char *a, const char *b, hone_eval_changes **out,
+                              hone_error *err);
+void hone_eval_changes_free(hone_eval_changes **changes);
+/* As lines: see hone_eval_options. False when on_line said so. */
+bool hone_eval_changes_print(const hone_eval_changes *changes, bool plain,
+                             bool (*on_line)(void *user, const char *line), void *user);
+hone_status hone_eval_changes_write_json(const hone_eval_changes *changes, const char *path,
+                                         hone_error *err);
 
 /* Whether hone_eval has accepted this shared object of kernels on this machine: it is known by its contents. */
 hone_status hone_kernels_accepted(const char *path, bool *accepted, hone_error *err);

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/size.h"
+#include "base/utf8.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -240,4 +241,26 @@ hone_status hone_json_get_string(const json_t *object, const char *key, const ch
     if (!json_is_string(value)) return fail_type(value, key, name, "a string", err);
     *out = json_string_value(value);
     return HONE_OK;
+}
+
+void hone_json_add(json_t **array, json_t *item) {
+    if (json_array_append_new(*array, item) == 0) return;
+    json_decref(*array);
+    *array = NULL;
+}
+
+void hone_json_set(json_t **object, const char *key, json_t *item) {
+    if (json_object_set_new(*object, key, item) == 0) return;
+    json_decref(*object);
+    *object = NULL;
+}
+
+json_t *hone_json_string(const char *text) {
+    size_t size = strlen(text);
+    if (hone_utf8_valid(text, size)) return json_stringn(text, size);
+    char *ascii = strdup(text);
+    for (char *c = ascii; c && *c; c++) *c = (unsigned char)*c < 0x80 ? *c : '?';
+    json_t *string = ascii ? json_string(ascii) : NULL;
+    free(ascii);
+    return string;
 }

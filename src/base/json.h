@@ -40,4 +40,12 @@ hone_status hone_json_get_bool(const json_t *object, const char *key, const char
 hone_status hone_json_get_string(const json_t *object, const char *key, const char *name,
                                  const char *fallback, const char **out, hone_error *err);
 
+/* Building values of which some allocation may fail: `item` is taken over, and what it could not be added to is freed
+ * and becomes NULL, which jansson's functions then hand on to the whole. */
+void hone_json_add(json_t **array, json_t *item);
+void hone_json_set(json_t **object, const char *key, json_t *item);
+
+/* A string that may not be UTF-8 (a path, a line of another program): then its foreign bytes become '?'. */
+json_t *hone_json_string(const char *text);
+
 #endif

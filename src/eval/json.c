@@ -14,21 +14,10 @@ static json_t *number(double value) { return isfinite(value) ? json_real(value) 
 
 static json_t *ratio(double value) { return value > 0 ? number(value) : json_null(); }
 
-/* null for none. Paths and what a worker printed need not be UTF-8: foreign bytes become '?'. */
+/* null for none. */
 static json_t *text(const char *value) {
-    if (!value || !value[0]) return json_null();
-    json_t *string = json_string(value);
-    char *ascii = string ? NULL : strdup(value);
-    if (!ascii) return string;
-    for (char *c = ascii; *c; c++) {
-        if ((unsigned char)*c >= 0x80) *c = '?';
-    }
-    string = json_string(ascii);
-    free(ascii);
-    return string;
+    return value && value[0] ? hone_json_string(value) : json_null();
 }
-
-static json_t *json_or_empty(const char *value) { return value[0] ? text(value) : json_string(""); }
 
 static json_t *mebibytes(size_t bytes) {
     return bytes ? json_real((double)bytes / (1024.0 * 1024.0)) : json_null();
@@ -41,12 +30,7 @@ static json_t *bytes_or_null(size_t bytes) {
 /* [] for none. */
 static json_t *numbers(const double *values, int count) {
     json_t *array = json_array();
-    for (int i = 0; array && values && i < count; i++) {
-        if (json_array_append_new(array, number(values[i])) != 0) {
-            json_decref(array);
-            return NULL;
-        }
-    }
+    for (int i = 0; array && values && i < count; i++) hone_json_add(&array, number(values[i]));
     return array;
 }
 
@@ -78,7 +62,7 @@ static json_t *kernel_names(const hone_candidate *c, bool own) {
     json_t *names = json_array();
     for (int k = 0; names && k < HONE_OP_COUNT; k++) {
         bool has = !c->path || c->has[k];
-        if (has == own) json_array_append_new(names, json_string(hone_op_names[k]));
+        if (has == own) hone_json_add(&names, json_string(hone_op_names[k]));
     }
     return names;
 }
@@ -126,22 +110,22 @@ static json_t *micro_json(const hone_micro_row *row) {
 static json_t *memory_json(const hone_training *t) {
     json_t *object = json_object();
     for (int i = 0; object && i < HONE_PURPOSES; i++)
-        json_object_set_new(object, hone_purpose_names[i], json_integer((json_int_t)t->purpose[i]));
+        hone_json_set(&object, hone_purpose_names[i], json_integer((json_int_t)t->purpose[i]));
     return object;
 }
 
 static json_t *calls_json(const hone_training *t) {
     json_t *object = json_object();
     for (int k = 0; object && k < HONE_OP_COUNT; k++)
-        json_object_set_new(object, hone_op_names[k],
-                            json_pack("{s:I, s:I}", "forward", (json_int_t)t->calls[k][0],
-                                      "backward", (json_int_t)t->calls[k][1]));
+        hone_json_set(&object, hone_op_names[k],
+                      json_pack("{s:I, s:I}", "forward", (json_int_t)t->calls[k][0], "backward",
+                                (json_int_t)t->calls[k][1]));
     return object;
 }
 
 static json_t *training_json(const hone_training *t) {
     return json_pack("{s:o, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name",
-                     json_or_empty(t->name), "problem", text(t->problem), "steps", t->steps,
+                     hone_json_string(t->name), "problem", text(t->problem), "steps", t->steps,
                      "losses", numbers(t->losses, t->steps), "seconds",
                      numbers(t->seconds, t->steps), "tokens_per_sec", number(t->tokens_per_sec),
                      "peak_rss", bytes_or_null(t->peak_rss), "memory", memory_json(t),
@@ -156,10 +140,10 @@ static json_t *curves_json(const hone_macro_row *row) {
         json_t *one =
             json_pack("{s:I, s:i}", "seed", (json_int_t)curve->seed, "steps", curve->steps);
         for (int side = 0; one && side < HONE_SIDES; side++)
-            json_object_set_new(one, hone_side_names[side],
-                                curve->losses[side] ? numbers(curve->losses[side], curve->steps)
-                                                    : json_null());
-        json_array_append_new(array, one);
+            hone_json_set(&one, hone_side_names[side],
+                          curve->losses[side] ? numbers(curve->losses[side], curve->steps)
+                                              : json_null());
+        hone_json_add(&array, one);
     }
     return array;
 }
@@ -170,9 +154,9 @@ static json_t *sabotage_json(const hone_macro_row *row) {
         const hone_sabotage *s = &row->sabotage[k];
         json_t *change = s->tested ? number(s->change) : json_null();
         json_t *noticed = s->tested ? json_boolean(hone_sabotage_noticed(s)) : json_null();
-        json_object_set_new(object, hone_op_names[k],
-                            json_pack("{s:b, s:o, s:o}", "tested", s->tested, "change", change,
-                                      "noticed", noticed));
+        hone_json_set(&object, hone_op_names[k],
+                      json_pack("{s:b, s:o, s:o}", "tested", s->tested, "change", change, "noticed",
+                                noticed));
     }
     return object;
 }
@@ -180,7 +164,7 @@ static json_t *sabotage_json(const hone_macro_row *row) {
 static json_t *peers_json(const hone_macro_row *row) {
     json_t *array = json_array();
     for (size_t i = 0; array && i < row->peer_count; i++)
-        json_array_append_new(array, training_json(&row->peers[i]));
+        hone_json_add(&array, training_json(&row->peers[i]));
     return array;
 }
 
@@ -189,7 +173,7 @@ static json_t *sides_json(const hone_macro_row *row) {
     for (int i = 0; object && i < HONE_SIDES; i++) {
         const hone_training *t = &row->side[i];
         bool there = i != HONE_SIDE_SHIPPED || t->losses || t->problem[0];
-        json_object_set_new(object, hone_side_names[i], there ? training_json(t) : json_null());
+        hone_json_set(&object, hone_side_names[i], there ? training_json(t) : json_null());
     }
     return object;
 }
@@ -199,7 +183,7 @@ static json_t *macro_json(const hone_macro_row *row) {
     const char *reason = row->status == HONE_MACRO_TESTED ? NULL : row->reason;
     json_t *object =
         json_pack("{s:o, s:i, s:o, s:o, s:o, s:b, s:s, s:o, s:i, s:i}", "model",
-                  json_or_empty(row->model), "model_index", (int)row->model_index, "path",
+                  hone_json_string(row->model), "model_index", (int)row->model_index, "path",
                   text(row->path), "size", text(row->size), "precision", text(row->precision),
                   "converted", row->converted, "status", statuses[row->status], "reason",
                   text(reason), "steps", row->steps, "skipped", row->skipped);
@@ -235,17 +219,17 @@ static json_t *score_json(const hone_eval_report *report) {
 static json_t *not_tested_json(const hone_eval_report *report) {
     json_t *array = json_array();
     for (size_t i = 0; array && i < report->not_tested_count; i++)
-        json_array_append_new(array, json_or_empty(report->not_tested[i]));
+        hone_json_add(&array, hone_json_string(report->not_tested[i]));
     return array;
 }
 
-/* NULL when out of memory; what ran out on the way shows as a member that is not there. */
+/* NULL when out of memory. */
 static json_t *make_json(const hone_eval_report *report) {
     json_t *micro = json_array(), *macro = json_array();
     for (size_t i = 0; i < report->micro_count; i++)
-        json_array_append_new(micro, micro_json(&report->micro[i]));
+        hone_json_add(&micro, micro_json(&report->micro[i]));
     for (size_t i = 0; i < report->macro_count; i++)
-        json_array_append_new(macro, macro_json(&report->macro[i]));
+        hone_json_add(&macro, macro_json(&report->macro[i]));
     return json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:f}", "schema",
                      HONE_REPORT_SCHEMA, "machine", machine_json(&report->machine), "options",
                      options_json(report), "candidate", candidate_json(&report->candidate), "noise",
@@ -257,15 +241,7 @@ static json_t *make_json(const hone_eval_report *report) {
 hone_status hone_report_json(const hone_eval_report *report, json_t **out, hone_error *err) {
     *out = make_json(report);
     if (!*out) return hone_fail_memory(err, "the report as JSON", 0);
-    hone_status status = hone_schema_check(*out, &hone_schema_report, "the report", err);
-    if (status == HONE_OK &&
-        (json_array_size(json_object_get(*out, "micro")) != report->micro_count ||
-         json_array_size(json_object_get(*out, "macro")) != report->macro_count))
-        status = hone_fail_memory(err, "the report as JSON", 0);
-    if (status == HONE_OK) return HONE_OK;
-    json_decref(*out);
-    *out = NULL;
-    return status;
+    return HONE_OK;
 }
 
 hone_status hone_report_read_json(const char *path, json_t **out, hone_error *err) {

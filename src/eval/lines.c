@@ -14,7 +14,8 @@ static const struct {
 } symbols[] = {{"🚀 ", ""},      {"📊 ", ""},    {"🔍 ", ""},   {"🧪 ", ""}, {"🔬 ", ""},
                {"🏆 ", ""},      {"✅", "[ok]"}, {"⬜", "[ ]"}, {"❌", "[x]"},  {"🟢", "[++]"},
                {"🟡", "[+]"}, {"🔴", "[-]"},  {"⚪", "[=]"}, {"·", "|"},    {"…", "..."},
-               {"×", "x"},      {"−", "-"},    {"–", "-"},   {"≥", ">="},   {"≤", "<="}};
+               {"×", "x"},      {"−", "-"},    {"–", "-"},   {"≥", ">="},   {"≤", "<="},
+               {"→", "->"}};
 
 void hone_lines_plain(const char *line, char *out, size_t size) {
     size_t used = 0;
@@ -35,6 +36,15 @@ void hone_lines_plain(const char *line, char *out, size_t size) {
     out[used] = 0;
 }
 
+/* Names and reasons may come from a model, a worker or another machine's file: nothing in them may steer a terminal. */
+static void remove_controls(char *line) {
+    for (unsigned char *c = (unsigned char *)line; *c; c++) {
+        bool upper = c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0; /* U+0080 to U+009F */
+        if (upper) c[1] = '?';
+        if (upper || *c < 0x20 || *c == 0x7f) *c = '?';
+    }
+}
+
 void hone_lines_line(hone_lines *text, const char *format, ...) {
     char line[2048], ascii[4096];
     va_list arguments;
@@ -42,6 +52,7 @@ void hone_lines_line(hone_lines *text, const char *format, ...) {
     vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
     if (!text->on_line) return;
+    remove_controls(line);
     if (text->plain) hone_lines_plain(line, ascii, sizeof ascii);
     if (!text->on_line(text->user, text->plain ? ascii : line)) text->stopped = true;
 }

@@ -9,8 +9,8 @@
 #include "base/json.h"
 
 /* The files of src/eval/page, and Chart.js, as they were when the library was built: "" where Chart.js was not. */
-extern const char *const hone_page_file_evaluation,
-    *const hone_page_file_style, *const hone_page_file_helpers, *const hone_page_file_charts;
+extern const char hone_page_file_evaluation[], hone_page_file_style[], hone_page_file_helpers[],
+    hone_page_file_charts[];
 
 typedef struct hone_page_parts {
     const char *page; /* the template */

@@ -187,6 +187,18 @@ static void score_micro(const hone_eval_report *report, hone_eval_score *score) 
     score->micro = hone_score_micro((double)correct / HONE_OP_COUNT, score->kernel_speedup);
 }
 
+static double worst_loss_diff(const hone_eval_report *report) {
+    double worst = NAN; /* fmax passes over it */
+    for (size_t i = 0; i < report->macro_count; i++) {
+        const hone_macro_row *row = &report->macro[i];
+        if (row->status == HONE_MACRO_FAILED) return NAN;
+        if (row->status != HONE_MACRO_TESTED) continue;
+        if (!isfinite(row->loss_diff)) return NAN;
+        worst = fmax(worst, row->loss_diff);
+    }
+    return worst;
+}
+
 hone_eval_score hone_eval_report_score(const hone_eval_report *report) {
     hone_eval_score score = {
         .valid = true, .micro = NAN, .macro = NAN, .overall = NAN, .kernel_speedup = NAN};
@@ -200,6 +212,7 @@ hone_eval_score hone_eval_report_score(const hone_eval_report *report) {
     score.models_tested = (int)macro.models;
     score.models_listed = (int)report->model_count;
     score.rows_failed = (int)macro.failed;
+    score.worst_loss_diff = worst_loss_diff(report);
     score.overall = score.valid ? 0.5 * score.micro + 0.5 * score.macro : 0;
     return score;
 }

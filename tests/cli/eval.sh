@@ -8,6 +8,9 @@ has out '--min-speedup X' "the help names every option"
 run "$hone" eval kernels.c
 is 2 "a kernel file is refused"
 has err 'kernels\.c: this version evaluates the built-in kernels' "the refusal says why"
+run "$hone" eval kernels.c more.c
+is 2 "and so are two"
+has err 'more\.c: expected one file at most' "since there is one candidate"
 run "$hone" eval --trials 4
 is 2 "fewer than five trials are refused"
 has err '--trials 4: expected 5 or more' "the refusal says how many are needed"
@@ -47,6 +50,34 @@ has "$tmp/none.json" '"status": "not tested"' "where the rows say so"
 run "$hone" eval --macro --data "$tmp/data" --models "$tmp/missing"
 is 1 "a model asked for that is not there"
 has out 'no such file or folder' "is listed with the reason"
+run "$hone" eval --macro --data "$tmp/data" --max-loss-diff 0.1 --html "$tmp/none.html"
+is 3 "nor does it have a loss difference"
+has err 'the loss difference was not measured, so it is not within 0.1' "which is said"
+has "$tmp/none.html" '^<title>hone eval</title>' "the page is written all the same"
+has "$tmp/none.html" '"status": "not tested"' "with the report in it"
+run "$hone" eval --macro --data "$tmp/data" --html "$tmp/nowhere/none.html"
+is 1 "a page that cannot be written"
+has err "$tmp/nowhere/none.html" "is an error that names it"
+
+# Two reports compared.
+run "$hone" eval --compare "$tmp/none.json" "$tmp/none.json" --json "$tmp/changes.json" --plain
+is 0 "two reports are compared"
+has out '  \[ \] .*: not measured' "model by model"
+lacks out '[^ -~]' "--plain is ASCII"
+has "$tmp/changes.json" '"differences": \[\]' "the file has the comparison"
+sed 's/"threads": [0-9]*/"threads": 777/' "$tmp/none.json" >"$tmp/other.json"
+run "$hone" eval --compare "$tmp/none.json" "$tmp/other.json"
+has out 'not the same threads: [0-9]+, then 777' "another machine is named"
+head -c 500 "$tmp/none.json" >"$tmp/half.json"
+run "$hone" eval --compare "$tmp/none.json" "$tmp/half.json"
+is 1 "half a report is refused"
+has err 'half\.json: line [0-9]+' "with the place"
+run "$hone" eval --compare "$tmp/none.json"
+is 2 "one file cannot be compared"
+has err '--compare: expected two files of --json, found 1' "which is said"
+run "$hone" eval --compare "$tmp/none.json" "$tmp/none.json" --min-score 1
+is 2 "gates belong to evaluations"
+
 head -c 1000 /dev/urandom >"$tmp/broken.gguf"
 run "$hone" eval --macro --data "$tmp/data" --models "$tmp/broken.gguf"
 is 1 "a broken model"
@@ -62,9 +93,9 @@ run "$hone" eval --macro --plain --steps 2 --batch-size 1 --seq-len 64 --data "$
 is 0 "two steps of the real model"
 has out '\[ok\] Tokenizer loaded' "its tokenizer is loaded"
 has out 'Config: batch_size=1, seq_len=64, samples=8, steps=2' "the configuration is shown"
-has out 'FUSED  step 2/2: loss=[0-9.]+, time=[0-9.]+s' "fused steps are shown"
-has out 'NAIVE  step 2/2: loss=[0-9.]+, time=[0-9.]+s' "naive steps are shown"
-has out 'Results: [0-9.]+x speedup, [0-9.]+x memory, [0-9.]+ loss diff' "results are shown"
+has out 'FUSED +step 2/2: loss=[0-9.]+, time=[0-9.]+s' "fused steps are shown"
+has out 'NAIVE +step 2/2: loss=[0-9.]+, time=[0-9.]+s' "naive steps are shown"
+has out 'Results: .*(x speedup|difference shown.*), [0-9.]+x memory, [0-9.]+ loss diff' "results are shown"
 has out 'Real Models Tested: 1 \(in 2 precisions\)' "two precisions are one model"
 has out 'Cross-Model Consistency: not measurable \(one model\)' "one model has no consistency"
 lacks out '[^ -~]' "--plain is ASCII"
@@ -73,18 +104,22 @@ import json, sys
 rows = json.load(open(sys.argv[1]))["macro"]
 assert [r["precision"] for r in rows] == ["4-bit", "bfloat16"], rows
 assert [r["status"] for r in rows] == ["tested", "tested"], rows
-for r in rows:
-    assert len(r["losses"]) == len(r["naive_losses"]) == 2
-    assert all(0 < a < 20 and abs(a - b) < 0.05 for a, b in zip(r["losses"], r["naive_losses"])), r
-    assert 50 < r["peak_rss_mib"] < 3000 and 50 < r["naive_peak_rss_mib"] < 3000, r
+sides = [r["sides"] for r in rows]
+for s in sides:
+    mine, naive = s["candidate"], s["naive"]
+    assert len(mine["losses"]) == len(naive["losses"]) == 2
+    assert all(0 < a < 20 and abs(a - b) < 0.05 for a, b in zip(mine["losses"], naive["losses"])), s
+    assert all(50 < one["peak_rss"] / 2**20 < 3000 for one in (mine, naive)), s
 # bfloat16 was made from the 4-bit weights: nearly the same losses, more memory.
-assert abs(rows[0]["losses"][0] - rows[1]["losses"][0]) < 0.2, rows
-assert rows[1]["peak_rss_mib"] > rows[0]["peak_rss_mib"], rows
+mine = [s["candidate"] for s in sides]
+assert abs(mine[0]["losses"][0] - mine[1]["losses"][0]) < 0.2, mine
+assert mine[1]["peak_rss"] > mine[0]["peak_rss"], mine
 PY
 run "$hone" eval --macro --plain --steps 2 --batch-size 1 --seq-len 64 --data "$tmp/data" --models "$model" \
-    --min-speedup 1000
+    --min-speedup 1000 --max-loss-diff 0
 is 3 "a speedup below the gate"
 has err 'the training speedup is [0-9.]+, less than 1000' "the gate says what was reached"
+has err 'the loss difference is [0-9.]+, more than 0' "and the next gate too"
 
 # Ctrl-C: what was measured is printed, the rest is marked, nothing is left running.
 "$hone" eval --macro --plain --steps 500 --batch-size 1 --seq-len 64 --data "$tmp/data" --models "$model" \
@@ -92,7 +127,7 @@ has err 'the training speedup is [0-9.]+, less than 1000' "the gate says what wa
 evaluating=$!
 last="hone eval, interrupted"
 for _ in $(seq 300); do
-    grep -q 'NAIVE  step 2/' "$tmp/out" && break
+    grep -Eq 'NAIVE +step 2/' "$tmp/out" && break
     sleep 0.1
 done
 workers=$(pgrep -P $evaluating | tr '\n' ' ')
@@ -118,7 +153,7 @@ if grep -q __asan_init "$hone"; then
 fi
 run "$hone" eval --micro --trials 5 --json "$tmp/micro.json"
 is 0 "the kernels alone"
-has out '  lora_linear backward: [0-9.]+x speedup, [0-9.]+x memory \([0-9.]+ms vs [0-9.]+ms\) ' "each has its line"
+has out '  lora_linear backward: .*(speedup|shown.*), [0-9.]+x memory \([0-9.]+ms vs [0-9.]+ms\) ' "each has its line"
 has out '  Correct kernels: 6 of 6' "all are right"
 has out '  Micro Score: [0-9.]+' "they have a score"
 check "all rows are measured" python3 - "$tmp/micro.json" <<'PY'
@@ -127,8 +162,9 @@ report = json.load(open(sys.argv[1]))
 rows = report["micro"]
 assert len(rows) == 112 and len({r["kernel"] for r in rows}) == 6, len(rows)
 for r in rows:
-    assert r["correct"] is True and r["speedup"] > 0 and r["ms"] > 0 and r["trials"] == 5, r
-    assert r["speedup_interval"][0] <= r["speedup"] <= r["speedup_interval"][1], r
+    c, mine = r["over_naive"], r["sides"]["candidate"]
+    assert r["correct"] is True and c["ratio"] > 0 and mine["ms"] > 0 and c["pairs"] == 5, r
+    assert c["interval"][0] <= c["ratio"] <= c["interval"][1], r
 assert {(r["dtype"], r["weights"]) for r in rows if r["kernel"] == "lora_linear"} == {
     ("f32", "f32"), ("bf16", "bf16"), ("bf16", "q4_1")}
 assert report["macro"] == [] and report["score"]["overall"] is None
