@@ -106,11 +106,11 @@ static void run(const hone_kernels *kernels, const char *tier, const problem *p,
 
 static void sizes(const hone_kernels *kernels, const char *tier) {
     static const size_t dense_depths[] = {1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 100, 577};
-    static const size_t block_depths[] = {32, 64, 96, 160, 576};
+    static const size_t block_depths[] = {32, 64, 96, 160, 576, 2080};
     static const size_t rows[] = {1, 2, 3, 4, 5, 8, 11};
     for (size_t i = 0; i < KINDS; i++) {
         bool dense = hone_dtype_block(kinds[i].dtype) == 1;
-        size_t depths = dense ? sizeof dense_depths / sizeof(size_t) : 5;
+        size_t depths = dense ? sizeof dense_depths / sizeof(size_t) : 6;
         for (size_t d = 0; d < depths; d++) {
             size_t unit = HONE_MAX((size_t)kinds[i].group, 1);
             size_t k = dense ? dense_depths[d] : HONE_CEIL_DIV(block_depths[d], unit) * unit;
@@ -163,7 +163,66 @@ static void test_alone(void **state) {
     each_tier(alone);
 }
 
+/* The error of many sums is that of float32, also where an element is a thousand times as large as the others (of the
+ * sum in which it lies). A digit less in a kernel's fixed point is 50 times above the bound. */
+static void accuracy(const hone_kernels *kernels, const char *tier) {
+    enum { ROWS = 64, DEPTH = 576 };
+    for (size_t i = 0; i < 2 * KINDS; i++) {
+        weight_kind kind = kinds[i / 2], f32 = {HONE_F32, 0, 0};
+        size_t depth = kind.group == 128 ? 640 : DEPTH;
+        problem p = problem_new(kind, 1, ROWS, depth, f32, 1, HONE_F32);
+        if (i % 2 != 0) dense_set(p.x.data, HONE_F32, 100, 1000);
+        float c[ROWS];
+        hone_dot_rows job = problem_job(&p, c, ROWS, false);
+        kernels->dot_rows(&job);
+        double errors = 0, terms = 0;
+        for (size_t j = 0; j < ROWS; j++) {
+            double want = 0;
+            for (size_t k = 0; k < depth; k++) {
+                double term = dense_get(p.x.data, HONE_F32, k) * p.w.values[j * depth + k];
+                want += term;
+                terms += term * term;
+            }
+            errors += (c[j] - want) * (c[j] - want);
+        }
+        if (!(sqrt(errors / terms) <= 5e-7))
+            fail_msg("%s %s: error %g of the terms", tier, hone_dtype_name(kind.dtype),
+                     sqrt(errors / terms));
+        problem_free(&p);
+    }
+}
+
+static void test_accuracy(void **state) {
+    (void)state;
+    each_tier(accuracy);
+}
+
+/* What is not finite in x shows in every element of c; an x of zeros gives zeros. */
+static void not_finite(const hone_kernels *kernels, const char *tier) {
+    (void)tier;
+    static const double values[] = {NAN, INFINITY, -INFINITY, 0};
+    for (size_t i = 0; i < 4 * KINDS; i++) {
+        weight_kind f32 = {HONE_F32, 0, 0};
+        problem p = problem_new(kinds[i / 4], 1, 5, 384, f32, 1, i % 3 ? HONE_BF16 : HONE_F32);
+        for (size_t k = 0; k < 384 && values[i % 4] == 0; k++) dense_set(p.x.data, p.x_dtype, k, 0);
+        dense_set(p.x.data, p.x_dtype, 37 + i, values[i % 4]);
+        float c[5];
+        hone_dot_rows job = problem_job(&p, c, 5, false);
+        kernels->dot_rows(&job);
+        for (size_t j = 0; j < 5; j++)
+            assert_true(values[i % 4] == 0 ? c[j] == 0 : !isfinite(c[j]));
+        problem_free(&p);
+    }
+}
+
+static void test_not_finite(void **state) {
+    (void)state;
+    each_tier(not_finite);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sizes), cmocka_unit_test(test_alone)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sizes), cmocka_unit_test(test_alone),
+                                       cmocka_unit_test(test_accuracy),
+                                       cmocka_unit_test(test_not_finite)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

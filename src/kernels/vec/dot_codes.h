@@ -1,0 +1,155 @@
+/* kernels/vec/dot_codes: dot products with 4-bit codes, in integers, for AVX2. Private to dot_rows.c.
+ *
+ * An element of a block is d * code + m, so that a block's products add up to d * sum(code * x) + m * sum(x). The
+ * second sum is the same for every row of w. For the first one x is written in fixed point once for all rows: with a
+ * block's largest |x| as 127 * 2^15, each element is rounded to an integer of 23 bits, of three digits,
+ *
+ *   x = scale * (2^15 * digit[0] + 2^8 * digit[1] + digit[2]),   |digit| <= 127, 64, 128,
+ *
+ * and vpmaddubsw multiplies 32 codes and digits at once. Twice as fast as widening every code to float32.
+ *
+ * What is rounded away is at most 2^-23 of the block's largest |x|, for an element. Adding products up in float32 loses
+ * as much, since that element is in the sum: the bounds of float32 hold, and there is one path for both compute types.
+ * (Two digits, 15 bits, would do for bfloat16 but not for float32.)
+ *
+ * No overflow: four products of 15 and 128 in 16 bits, two such sums times 2^15 in 32. NaN and infinities of x reach
+ * the result through sum(x): it is not finite where one of them is in the row.
+ */
+#ifndef HONE_KERNELS_VEC_DOT_CODES_H
+#define HONE_KERNELS_VEC_DOT_CODES_H
+
+#include "kernels/vec/unpack.h"
+
+enum { CODE_BLOCK = 32, CODE_BYTES = CODE_BLOCK / 2, DIGITS = 3 };
+enum { FIXED_COLUMNS = 2048 }; /* of x in fixed point at a time: 7 KiB */
+
+/* Two blocks of x. A digit's halves lie as the low and the high nibbles of the blocks' codes do. */
+typedef struct fixed_pair {
+    _Alignas(32) int8_t digit[DIGITS][2][2 * CODE_BYTES];
+    float scale[4]; /* of block 0, factor * its sum, of block 1, factor * its sum */
+} fixed_pair;
+
+/* 32 integers of at most 8 bits each as bytes, in order. */
+VEC_INLINE __m256i pack_bytes(const __m256i v[4]) {
+    __m256i words = _mm256_packs_epi32(v[0], v[1]), more = _mm256_packs_epi32(v[2], v[3]);
+    __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    return _mm256_permutevar8x32_epi32(_mm256_packs_epi16(words, more), order);
+}
+
+/* Block `which` of a pair; x: 32 elements in the order of the codes. */
+VEC_INLINE void fix_block(const vec_f x[4], float factor, int which, fixed_pair *to) {
+    const float one = 127 * 0x1p15f;
+    vec_f larger =
+        vec_max(vec_max(vec_abs(x[0]), vec_abs(x[1])), vec_max(vec_abs(x[2]), vec_abs(x[3])));
+    /* Not 0, and far enough from the end of the range for the quotients; what is lost is below 2^-118. */
+    float largest = HONE_MAX(vec_max_lane(larger), 0x1p-96f);
+    __m256i digit[DIGITS][4];
+    for (int i = 0; i < 4; i++) {
+        __m256i v = _mm256_cvtps_epi32(x[i] * vec_set1(one / largest));
+        digit[0][i] = _mm256_srai_epi32(_mm256_add_epi32(v, _mm256_set1_epi32(1 << 14)), 15);
+        v = _mm256_sub_epi32(v, _mm256_slli_epi32(digit[0][i], 15));
+        digit[1][i] = _mm256_srai_epi32(_mm256_add_epi32(v, _mm256_set1_epi32(1 << 7)), 8);
+        digit[2][i] = _mm256_sub_epi32(v, _mm256_slli_epi32(digit[1][i], 8));
+    }
+    for (int d = 0; d < DIGITS; d++) {
+        __m256i bytes = pack_bytes(digit[d]);
+        memcpy(to->digit[d][0] + which * CODE_BYTES, &bytes, CODE_BYTES);
+        memcpy(to->digit[d][1] + which * CODE_BYTES, (char *)&bytes + CODE_BYTES, CODE_BYTES);
+    }
+    to->scale[2 * which] = largest / one;
+    to->scale[2 * which + 1] = factor * vec_sum((x[0] + x[1]) + (x[2] + x[3]));
+}
+
+/* The codes of two blocks times x, in units of x's scale; block 0 in the lower four lanes. */
+VEC_INLINE vec_f multiply_codes(const uint8_t *codes, const uint8_t *more, const fixed_pair *x) {
+    const __m256i mask = _mm256_set1_epi8(15);
+    const __m256i worth[DIGITS] = {_mm256_set1_epi16(-0x8000), _mm256_set1_epi16(0x100),
+                                   _mm256_set1_epi16(1)};
+    __m256i both =
+        _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)codes)),
+                                _mm_loadu_si128((const __m128i *)more), 1);
+    __m256i low = _mm256_and_si256(both, mask);
+    __m256i high = _mm256_and_si256(_mm256_srli_epi16(both, 4), mask), sum[DIGITS];
+#pragma GCC unroll 3
+    for (int d = 0; d < DIGITS; d++) {
+        __m256i a = _mm256_maddubs_epi16(low, *(const __m256i *)x->digit[d][0]);
+        __m256i b = _mm256_maddubs_epi16(high, *(const __m256i *)x->digit[d][1]);
+        sum[d] = _mm256_madd_epi16(_mm256_add_epi16(a, b), worth[d]);
+    }
+    /* 2^15 is no 16-bit integer, its negative is. */
+    __m256i rest = _mm256_add_epi32(sum[1], sum[2]);
+    return _mm256_cvtepi32_ps(_mm256_sub_epi32(rest, sum[0]));
+}
+
+/* Bytes of a block before its codes. */
+VEC_INLINE size_t before_codes(hone_dtype dtype) {
+    return dtype == HONE_AFFINE4 ? 0 : dtype == HONE_Q4_0 ? 2 : 4;
+}
+
+/* (d, m) of a block at p, of an AFFINE4 matrix those of a group, as two float16; of Q4_0, whose m is -8 d, d twice: x's
+ * factor holds the rest. */
+VEC_INLINE int load_halves(hone_dtype dtype, const uint8_t *p) {
+    if (dtype == HONE_Q4_0) return (int)(load_u16(p) * 0x10001u);
+    int both;
+    memcpy(&both, p, sizeof both);
+    return both;
+}
+
+/* A row's sums so far. */
+typedef struct code_sums {
+    vec_f products; /* to be added up */
+    __m128 shifts;  /* m * sum(x) in lanes 1 and 3 */
+} code_sums;
+
+/* Adds two blocks: their codes, and their (d, m, d, m). */
+VEC_INLINE void add_codes(const uint8_t *codes, const uint8_t *more, __m128 affine,
+                          const fixed_pair *x, code_sums *sums) {
+    const __m256i spread = _mm256_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2);
+    __m128 scaled = affine * _mm_load_ps(x->scale);
+    vec_f d = _mm256_permutevar8x32_ps(_mm256_castps128_ps256(scaled), spread);
+    sums->products = vec_fma(multiply_codes(codes, more, x), d, sums->products);
+    sums->shifts += scaled;
+}
+
+/* Two blocks at p and p2 of a row whose AFFINE4 groups are `group` and group2. */
+VEC_INLINE void add_blocks(hone_dtype dtype, const hone_matrix *w, const uint8_t *p,
+                           const uint8_t *p2, size_t group, size_t group2, const fixed_pair *x,
+                           code_sums *sums) {
+    const size_t skip = before_codes(dtype);
+    __m128 affine;
+    if (dtype == HONE_AFFINE4) {
+        affine = _mm_setr_ps(affine_value(w->scales, w->affine_dtype, group),
+                             affine_value(w->biases, w->affine_dtype, group),
+                             affine_value(w->scales, w->affine_dtype, group2),
+                             affine_value(w->biases, w->affine_dtype, group2));
+    } else {
+        __m128i halves = _mm_cvtsi32_si128(load_halves(dtype, p));
+        affine = _mm_cvtph_ps(_mm_insert_epi32(halves, load_halves(dtype, p2), 1));
+    }
+    add_codes(p + skip, p2 + skip, affine, x, sums);
+}
+
+/* x . w[row] over `blocks` blocks from block `first` on, of which x is the fixed form. */
+VEC_INLINE float dot_codes(hone_dtype dtype, const hone_matrix *w, size_t row, size_t first,
+                           size_t blocks, const fixed_pair *x) {
+    static const uint8_t none[CODE_BYTES + 4] = {0}; /* what is paired with an odd block */
+    const size_t bytes = before_codes(dtype) + CODE_BYTES;
+    const size_t per_group = dtype == HONE_AFFINE4 ? (size_t)w->group / CODE_BLOCK : 1;
+    const size_t groups = w->cols / CODE_BLOCK / per_group * row;
+    const uint8_t *p = (const uint8_t *)w->data + row * w->row_bytes + first * bytes;
+    code_sums sums = {vec_zero(), _mm_setzero_ps()};
+    size_t block = first, end = first + blocks;
+#pragma GCC unroll 2
+    for (; block + 2 <= end; block += 2, p += 2 * bytes, x++) {
+        prefetch_ahead(p);
+        add_blocks(dtype, w, p, p + bytes, groups + block / per_group,
+                   groups + (block + 1) / per_group, x, &sums);
+    }
+    if (block < end) {
+        size_t group = groups + block / per_group;
+        add_blocks(dtype, w, p, none, group, group, x, &sums);
+    }
+    return vec_sum(sums.products) + (sums.shifts[1] + sums.shifts[3]);
+}
+
+#endif
