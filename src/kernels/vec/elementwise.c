@@ -3,12 +3,15 @@
 
 VEC_INLINE void add(size_t n, const void *a, hone_dtype a_dtype, const void *b, hone_dtype b_dtype,
                     void *y, hone_dtype y_dtype) {
+    const bool float32 = a_dtype == HONE_F32 && b_dtype == HONE_F32 && y_dtype == HONE_F32;
+    const hone_dtype lanes = float32 ? HONE_F32 : HONE_BF16;
     size_t i = 0;
-    for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) {
-        vec_store_as(y, y_dtype, i, vec_load_as(a, a_dtype, i) + vec_load_as(b, b_dtype, i));
+    for (; i + VEC_2_WIDTH <= n; i += VEC_2_WIDTH) {
+        vec_2 u = vec_load_2_as(a, a_dtype, i, lanes), v = vec_load_2_as(b, b_dtype, i, lanes);
+        vec_store_2_as(y, y_dtype, i, (vec_2){u.a + v.a, u.b + v.b}, lanes);
     }
-    if (i < n) {
-        size_t w = n - i;
+    for (size_t w; i < n; i += w) {
+        w = HONE_MIN(n - i, (size_t)VEC_WIDTH);
         vec_store_as_n(y, y_dtype, i,
                        vec_load_as_n(a, a_dtype, i, w) + vec_load_as_n(b, b_dtype, i, w), w);
     }

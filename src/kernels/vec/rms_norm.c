@@ -28,17 +28,19 @@ VEC_INLINE float sum_squares(const void *x, hone_dtype dtype, size_t n) {
 /* y = x * rstd * gamma, and copy = x where it is not NULL. */
 VEC_INLINE void normalize(size_t n, const void *x, hone_dtype x_dtype, const float *gamma,
                           float rstd, void *y, void *copy, hone_dtype y_dtype) {
+    const hone_dtype lanes = x_dtype == HONE_BF16 ? x_dtype : y_dtype;
     vec_f r = vec_set1(rstd);
     size_t i = 0;
-    for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) {
-        vec_f v = vec_load_as(x, x_dtype, i);
-        vec_store_as(y, y_dtype, i, v * r * vec_load(gamma + i));
-        if (copy) vec_store_as(copy, y_dtype, i, v);
+    for (; i + VEC_2_WIDTH <= n; i += VEC_2_WIDTH) {
+        vec_2 v = vec_load_2_as(x, x_dtype, i, lanes), g = vec_load_2_as(gamma, HONE_F32, i, lanes);
+        vec_store_2_as(y, y_dtype, i, (vec_2){v.a * r * g.a, v.b * r * g.b}, lanes);
+        if (copy) vec_store_2_as(copy, y_dtype, i, v, lanes);
     }
-    if (i < n) {
-        vec_f v = vec_load_as_n(x, x_dtype, i, n - i);
-        vec_store_as_n(y, y_dtype, i, v * r * vec_load_n(gamma + i, n - i), n - i);
-        if (copy) vec_store_as_n(copy, y_dtype, i, v, n - i);
+    for (size_t w; i < n; i += w) {
+        w = HONE_MIN(n - i, (size_t)VEC_WIDTH);
+        vec_f v = vec_load_as_n(x, x_dtype, i, w);
+        vec_store_as_n(y, y_dtype, i, v * r * vec_load_n(gamma + i, w), w);
+        if (copy) vec_store_as_n(copy, y_dtype, i, v, w);
     }
 }
 

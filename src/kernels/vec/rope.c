@@ -10,22 +10,32 @@ VEC_INLINE rotated rotate(vec_f u, vec_f v, vec_f c, vec_f s) {
     return (rotated){vec_fnma(v, s, u * c), vec_fma(u, s, v * c)};
 }
 
-/* Pairs (i, i + half). Both elements of a pair are read before either is written: y may be x. */
-VEC_INLINE void rotate_halves(size_t half, const void *x, void *y, hone_dtype dtype,
-                              const float *cosine, const float *sine, vec_f sign) {
+/* Pairs (i, i + half) of all heads of a row: the angles are loaded once for all. Both elements of a pair are read
+ * before either is written: y may be x. */
+VEC_INLINE void rotate_halves(const hone_rope *a, size_t half, const void *x, void *y,
+                              hone_dtype dtype, const float *cosine, const float *sine,
+                              vec_f sign) {
+    const size_t end = a->heads * a->head_dim, step = a->head_dim;
     size_t i = 0;
-    for (; i + VEC_WIDTH <= half; i += VEC_WIDTH) {
-        rotated p = rotate(vec_load_as(x, dtype, i), vec_load_as(x, dtype, half + i),
-                           vec_load(cosine + i), vec_load(sine + i) * sign);
-        vec_store_as(y, dtype, i, p.u);
-        vec_store_as(y, dtype, half + i, p.v);
+    for (; i + VEC_2_WIDTH <= half; i += VEC_2_WIDTH) {
+        vec_2 c = vec_load_2_as(cosine, HONE_F32, i, dtype),
+              s = vec_load_2_as(sine, HONE_F32, i, dtype);
+        s = (vec_2){s.a * sign, s.b * sign};
+        for (size_t u = i, v = half + i; u < end; u += step, v += step) {
+            vec_2 xu = vec_load_2_as(x, dtype, u, dtype), xv = vec_load_2_as(x, dtype, v, dtype);
+            rotated p = rotate(xu.a, xv.a, c.a, s.a), q = rotate(xu.b, xv.b, c.b, s.b);
+            vec_store_2_as(y, dtype, u, (vec_2){p.u, q.u}, dtype);
+            vec_store_2_as(y, dtype, v, (vec_2){p.v, q.v}, dtype);
+        }
     }
-    if (i < half) {
-        size_t w = half - i;
-        rotated p = rotate(vec_load_as_n(x, dtype, i, w), vec_load_as_n(x, dtype, half + i, w),
-                           vec_load_n(cosine + i, w), vec_load_n(sine + i, w) * sign);
-        vec_store_as_n(y, dtype, i, p.u, w);
-        vec_store_as_n(y, dtype, half + i, p.v, w);
+    for (size_t w; i < half; i += w) {
+        w = HONE_MIN(half - i, (size_t)VEC_WIDTH);
+        vec_f c = vec_load_n(cosine + i, w), s = vec_load_n(sine + i, w) * sign;
+        for (size_t u = i, v = half + i; u < end; u += step, v += step) {
+            rotated p = rotate(vec_load_as_n(x, dtype, u, w), vec_load_as_n(x, dtype, v, w), c, s);
+            vec_store_as_n(y, dtype, u, p.u, w);
+            vec_store_as_n(y, dtype, v, p.v, w);
+        }
     }
 }
 
@@ -58,13 +68,13 @@ VEC_INLINE void rope(const hone_rope *a, hone_dtype dtype, bool interleaved) {
     for (size_t r = 0; r < a->rows; r++) {
         const float *cosine = a->cos + (size_t)a->positions[r] * half,
                     *sine = a->sin + (size_t)a->positions[r] * half;
-        for (size_t h = 0; h < a->heads; h++) {
-            const void *x = vec_at(a->x, dtype, r * a->x_stride + h * a->head_dim);
-            void *y = vec_at_mut(a->y, dtype, r * a->y_stride + h * a->head_dim);
-            if (interleaved)
-                rotate_neighbours(half, x, y, dtype, cosine, sine, sign);
-            else
-                rotate_halves(half, x, y, dtype, cosine, sine, sign);
+        const void *row = vec_at(a->x, dtype, r * a->x_stride);
+        void *out = vec_at_mut(a->y, dtype, r * a->y_stride);
+        if (!interleaved) rotate_halves(a, half, row, out, dtype, cosine, sine, sign);
+        for (size_t h = 0; h < a->heads && (interleaved || rest); h++) {
+            const void *x = vec_at(row, dtype, h * a->head_dim);
+            void *y = vec_at_mut(out, dtype, h * a->head_dim);
+            if (interleaved) rotate_neighbours(half, x, y, dtype, cosine, sine, sign);
             if (rest && x != y) {
                 memcpy(vec_at_mut(y, dtype, a->rope_dim), vec_at(x, dtype, a->rope_dim),
                        rest * element);

@@ -7,12 +7,13 @@ VEC_INLINE vec_f silu(vec_f x, hone_dtype dtype) {
 
 VEC_INLINE void forward(size_t n, hone_dtype dtype, const void *gate, const void *up, void *h) {
     size_t i = 0;
-    for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) {
-        vec_store_as(h, dtype, i,
-                     silu(vec_load_as(gate, dtype, i), dtype) * vec_load_as(up, dtype, i));
+    for (; i + VEC_2_WIDTH <= n; i += VEC_2_WIDTH) {
+        vec_2 g = vec_load_2_as(gate, dtype, i, dtype), u = vec_load_2_as(up, dtype, i, dtype);
+        vec_2 v = {silu(g.a, dtype) * u.a, silu(g.b, dtype) * u.b};
+        vec_store_2_as(h, dtype, i, v, dtype);
     }
-    if (i < n) {
-        size_t w = n - i;
+    for (size_t w; i < n; i += w) {
+        w = HONE_MIN(n - i, (size_t)VEC_WIDTH);
         vec_f v = silu(vec_load_as_n(gate, dtype, i, w), dtype) * vec_load_as_n(up, dtype, i, w);
         vec_store_as_n(h, dtype, i, v, w);
     }
@@ -41,15 +42,16 @@ VEC_INLINE gradients differentiate(vec_f dh, vec_f gate, vec_f up, hone_dtype dt
 VEC_INLINE void backward(size_t n, hone_dtype dtype, const void *dh, const void *gate,
                          const void *up, void *dgate, void *dup, void *h) {
     size_t i = 0;
-    for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) {
-        gradients g = differentiate(vec_load_as(dh, dtype, i), vec_load_as(gate, dtype, i),
-                                    vec_load_as(up, dtype, i), dtype);
-        vec_store_as(dgate, dtype, i, g.dgate);
-        vec_store_as(dup, dtype, i, g.dup);
-        if (h) vec_store_as(h, dtype, i, g.h);
+    for (; i + VEC_2_WIDTH <= n; i += VEC_2_WIDTH) {
+        vec_2 d = vec_load_2_as(dh, dtype, i, dtype), x = vec_load_2_as(gate, dtype, i, dtype),
+              u = vec_load_2_as(up, dtype, i, dtype);
+        gradients a = differentiate(d.a, x.a, u.a, dtype), b = differentiate(d.b, x.b, u.b, dtype);
+        vec_store_2_as(dgate, dtype, i, (vec_2){a.dgate, b.dgate}, dtype);
+        vec_store_2_as(dup, dtype, i, (vec_2){a.dup, b.dup}, dtype);
+        if (h) vec_store_2_as(h, dtype, i, (vec_2){a.h, b.h}, dtype);
     }
-    if (i < n) {
-        size_t w = n - i;
+    for (size_t w; i < n; i += w) {
+        w = HONE_MIN(n - i, (size_t)VEC_WIDTH);
         gradients g =
             differentiate(vec_load_as_n(dh, dtype, i, w), vec_load_as_n(gate, dtype, i, w),
                           vec_load_as_n(up, dtype, i, w), dtype);

@@ -88,7 +88,11 @@ VEC_INLINE __mmask16 vec_mask(size_t n) { return (__mmask16)((1u << n) - 1u); }
 
 /* where ? a : b, lane by lane; `where` is a comparison's result. */
 VEC_INLINE vec_f vec_select(vec_i where, vec_f a, vec_f b) {
+#ifdef VEC_AVX2
+    return _mm256_blendv_ps(b, a, (vec_f)where);
+#else
     return (vec_f)(((vec_i)a & where) | ((vec_i)b & ~where));
+#endif
 }
 
 /* v in the first n lanes, fill after. */
@@ -187,22 +191,26 @@ VEC_INLINE vec_f vec_from_bf16(vec_h h) {
 #endif
 }
 
+/* Rounded to bfloat16 in the upper half of each lane, the lower half of no meaning; NaN becomes all ones, a NaN too:
+ * rounded as a number it could become infinity, or 0. */
+VEC_INLINE vec_u vec_round_bf16(vec_f v) {
+    vec_u bits = (vec_u)v;
+    return (bits + 0x7fffu + ((bits >> 16) & 1u)) | (vec_u)(v != v);
+}
+
 VEC_INLINE vec_h vec_to_bf16_by_bits(vec_f v) {
+#if defined(VEC_AVX512)
     vec_u bits = (vec_u)v;
     vec_u rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-#ifdef VEC_AVX512
     __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
     rounded = (vec_u)_mm512_mask_mov_epi32((__m512i)rounded, nan, (__m512i)((bits >> 16) | 0x40u));
     return (vec_h)_mm512_cvtepi32_epi16((__m512i)rounded);
+#elif defined(VEC_AVX2)
+    __m256i halves = (__m256i)(vec_round_bf16(v) >> 16);
+    return (vec_h)_mm_packus_epi32(_mm256_castsi256_si128(halves),
+                                   _mm256_extracti128_si256(halves, 1));
 #else
-    vec_u nan = (vec_u)(v != v);
-    rounded = (rounded & ~nan) | (((bits >> 16) | 0x40u) & nan);
-#ifdef VEC_AVX2
-    __m256i packed = _mm256_packus_epi32((__m256i)rounded, (__m256i)rounded);
-    return (vec_h)_mm256_castsi256_si128(_mm256_permute4x64_epi64(packed, 0x08));
-#else
-    return __builtin_convertvector(rounded, vec_h);
-#endif
+    return __builtin_convertvector(vec_round_bf16(v) >> 16, vec_h);
 #endif
 }
 
@@ -265,6 +273,54 @@ VEC_INLINE void vec_store_as_n(void *p, hone_dtype dtype, size_t i, vec_f v, siz
 #else
     memcpy((hone_bf16 *)p + i, &h, n * sizeof(hone_bf16));
 #endif
+}
+
+/* Two vectors of elements i ... i + 2*VEC_WIDTH - 1, the lane of an element the same in all that were loaded with the
+ * same `lanes`: BF16 where any operand is. AVX2 then has them in the order in which its instructions take 16 bfloat16
+ * apart and put them together: an instruction for every vector, and no shifts and permutations. */
+typedef struct vec_2 {
+    vec_f a, b;
+} vec_2;
+
+enum { VEC_2_WIDTH = 2 * VEC_WIDTH };
+
+VEC_INLINE vec_2 vec_load_2_as(const void *p, hone_dtype dtype, size_t i, hone_dtype lanes) {
+#ifdef VEC_AVX2
+    if (dtype == HONE_BF16) {
+        __m256i h = _mm256_loadu_si256((const __m256i *)((const hone_bf16 *)p + i)),
+                zero = _mm256_setzero_si256();
+        return (vec_2){(vec_f)_mm256_unpacklo_epi16(zero, h),
+                       (vec_f)_mm256_unpackhi_epi16(zero, h)};
+    }
+    if (lanes == HONE_BF16) {
+        const float *f = (const float *)p + i;
+        return (vec_2){_mm256_loadu2_m128(f + 8, f), _mm256_loadu2_m128(f + 12, f + 4)};
+    }
+#else
+    (void)lanes;
+#endif
+    return (vec_2){vec_load_as(p, dtype, i), vec_load_as(p, dtype, i + VEC_WIDTH)};
+}
+
+VEC_INLINE void vec_store_2_as(void *p, hone_dtype dtype, size_t i, vec_2 v, hone_dtype lanes) {
+#ifdef VEC_AVX2
+    if (dtype == HONE_BF16) {
+        __m256i h = _mm256_packus_epi32((__m256i)(vec_round_bf16(v.a) >> 16),
+                                        (__m256i)(vec_round_bf16(v.b) >> 16));
+        _mm256_storeu_si256((__m256i *)((hone_bf16 *)p + i), h);
+        return;
+    }
+    if (lanes == HONE_BF16) {
+        float *f = (float *)p + i;
+        _mm256_storeu2_m128(f + 8, f, v.a);
+        _mm256_storeu2_m128(f + 12, f + 4, v.b);
+        return;
+    }
+#else
+    (void)lanes;
+#endif
+    vec_store_as(p, dtype, i, v.a);
+    vec_store_as(p, dtype, i + VEC_WIDTH, v.b);
 }
 
 /* For probabilities, of which a denormal one is as good as 0. */
@@ -501,17 +557,9 @@ VEC_INLINE vec_f vec_exp(vec_f x) {
 #endif
 }
 
-/* e^x for what is rounded to bfloat16 or summed up with its like: relative error 1e-7 + |x|/2^25, a third fewer
- * instructions than vec_exp. x at most 88; 0 below -104, NaN for NaN. x log2(e) = n + f, 2^f = 1 + f p(f),
- * p minimax of degree 4 on |f| <= 1/2. */
-VEC_INLINE vec_f vec_exp_short(vec_f x) {
+/* x log2(e) = n + f, r = f; 2^f = p, which is 1 + f times the minimax polynomial of degree 4 on |f| <= 1/2. */
+VEC_INLINE vec_exp_parts vec_exp_reduce_short(vec_f x) {
     const vec_f log2_e = vec_set1(0x1.715476p0f);
-#ifdef VEC_AVX512
-    __mmask16 live = _mm512_cmp_ps_mask(x, vec_set1(-104.0f), _CMP_NLT_UQ);
-#else
-    vec_u live = ~(vec_u)(x < -104.0f);
-    x = (vec_f)((vec_u)x & live);
-#endif
     vec_exp_parts e;
     e.shifted = vec_fma(x, log2_e, vec_set1(0x1.8p23f));
     e.n = e.shifted - 0x1.8p23f;
@@ -521,9 +569,19 @@ VEC_INLINE vec_f vec_exp_short(vec_f x) {
     e.p = vec_fma(e.p, e.r, vec_set1(0x1.ebf9bap-3f));
     e.p = vec_fma(e.p, e.r, vec_set1(0x1.62e42ap-1f));
     e.p = vec_fma(e.p, e.r, vec_set1(1.0f));
+    return e;
+}
+
+/* e^x for what is rounded to bfloat16 or summed up with its like: relative error 1e-7 + |x|/2^25, a third fewer
+ * instructions than vec_exp. x at most 88; 0 below -104, NaN for NaN. */
+VEC_INLINE vec_f vec_exp_short(vec_f x) {
 #ifdef VEC_AVX512
+    __mmask16 live = _mm512_cmp_ps_mask(x, vec_set1(-104.0f), _CMP_NLT_UQ);
+    vec_exp_parts e = vec_exp_reduce_short(x);
     return _mm512_maskz_scalef_ps(live, e.p, e.n);
 #else
+    vec_u live = ~(vec_u)(x < -104.0f);
+    vec_exp_parts e = vec_exp_reduce_short((vec_f)((vec_u)x & live));
     return (vec_f)((vec_u)vec_exp_scale(&e, e.p) & live);
 #endif
 }
@@ -545,16 +603,25 @@ VEC_INLINE vec_sigmoid_pair vec_sigmoid(vec_f x) {
     return (vec_sigmoid_pair){vec_if_positive(x, large, small), vec_if_positive(x, small, large)};
 }
 
-/* The same for results in bfloat16: within 2^-13, in two thirds of the instructions. */
+/* The same for results in bfloat16: within 2^-13, in half of the instructions. Without an instruction that scales by a
+ * power of 2, what is below e^-87 is 0, so that one factor does. */
 VEC_INLINE vec_sigmoid_pair vec_sigmoid_short(vec_f x) {
-    vec_f t = vec_exp_short(-vec_abs(x));
 #ifdef VEC_AVX512
+    vec_f t = vec_exp_short(-vec_abs(x));
     vec_f large = _mm512_rcp14_ps(1.0f + t);
 #else
+    vec_f y = (vec_f)((vec_u)x | 0x80000000u);
+    vec_u dead = (vec_u)(y < -87.0f);
+    vec_exp_parts e = vec_exp_reduce_short(y);
+    vec_f t = (vec_f)((vec_u)vec_exp_scale_normal(&e, e.p) & ~dead);
     vec_f large = 1.0f / (1.0f + t);
 #endif
     vec_f small = t * large;
+#ifdef VEC_AVX2 /* by the sign alone: both are a half at -0 */
+    return (vec_sigmoid_pair){_mm256_blendv_ps(large, small, x), _mm256_blendv_ps(small, large, x)};
+#else
     return (vec_sigmoid_pair){vec_if_positive(x, large, small), vec_if_positive(x, small, large)};
+#endif
 }
 
 /* x s(x) = x/(1 + e^-x) within 2 ulp: the denominator is carried as a sum of two. 0 below -86, where it
