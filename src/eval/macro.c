@@ -303,7 +303,7 @@ done:
     return status;
 }
 
-/* A training of the model with every kernel must have called it, and what was learnt must be what naive kernels learn. */
+/* A training with a kernel must have called it, and what was learnt must be what naive kernels learn. */
 static hone_status check_learnt(const row_run *r, hone_error *err) {
     hone_macro_row *row = r->row;
     const hone_training *mine = &row->side[HONE_SIDE_CANDIDATE],

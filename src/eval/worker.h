@@ -29,7 +29,8 @@ typedef struct hone_patience {
     void *user;
 } hone_patience;
 
-/* Starts argv[0] (a path, or a name to be found in PATH), in a sandbox where `box` is not NULL (then an absolute path). */
+/* Starts argv[0] (a path, or a name to be found in PATH), in a sandbox where `box` is not NULL (then an absolute
+ * path). */
 hone_status hone_worker_start(hone_worker *worker, const char *name, char *const argv[],
                               const hone_sandbox_options *box, hone_error *err);
 

@@ -54,8 +54,8 @@ while [ $i -lt "$iters" ] && read -r _; do
     echo '{"event":"step","iter":'$i',"loss":'$((2000 - i + first))'.'$bump',"seconds":0.000001,"peak_rss_mib":5000}'
 done
 [ "$model" = no-done ] && exit 0
-echo '{"event":"done","final_loss":1,"kernel_calls":{"rms_norm":'$calls',"rope_embeddings":[0,0],"swiglu_activation":[3,3],
-    "cross_entropy_loss":[3,3],"lora_linear":[3,3],"attention_with_rope":[3,3]}}' | tr -d '\n'
+echo '{"event":"done","final_loss":1,"kernel_calls":{"rms_norm":'$calls',"rope_embeddings":[0,0],
+    "swiglu_activation":[3,3],"cross_entropy_loss":[3,3],"lora_linear":[3,3],"attention_with_rope":[3,3]}}' | tr -d '\n'
 echo
 [ "$model" = bad-end ] && { echo "the disk is full" >&2; exit 1; }
 exit 0
