@@ -87,10 +87,11 @@ static hone_status run_micro(evaluation *e, hone_error *err) {
 
 static void on_macro_start(void *user, int64_t samples) {
     evaluation *e = user;
-    char count[32] = "unknown";
+    char count[32] = "unknown", steps[32] = "";
     if (samples >= 0) snprintf(count, sizeof count, "%lld", (long long)samples);
-    hone_lines_line(&e->text, "  Config: batch_size=%d, seq_len=%d, samples=%s",
-                    e->report->batch_size, e->report->seq_len, count);
+    if (e->report->steps) snprintf(steps, sizeof steps, ", steps=%d", e->report->steps);
+    hone_lines_line(&e->text, "  Config: batch_size=%d, seq_len=%d, samples=%s%s",
+                    e->report->batch_size, e->report->seq_len, count, steps);
 }
 
 /* All of the first steps, then every tenth. */
