@@ -3,8 +3,7 @@
  *
  * The leader writes an order and calls; the worker's threads wake, carry it out and answer. Nothing else passes between
  * them. A worker that has loaded a stranger's kernels may write anything here at any time: the leader reads nothing
- * back
- * that it wrote itself, copies an answer before it looks at it, and believes none of it. */
+ * back that it wrote itself, copies an answer before it looks at it, and believes none of it. */
 #ifndef HONE_EVAL_DESK_H
 #define HONE_EVAL_DESK_H
 
