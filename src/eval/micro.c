@@ -346,7 +346,7 @@ static hone_status start_sides(hone_level *l, bool *loaded, hone_error *err) {
 }
 
 static bool is_wanted(const hone_micro_options *o, int kernel) {
-    return !o->only || strcmp(o->only, hone_op_names[kernel]) == 0;
+    return !o->only || (o->only >> kernel & 1);
 }
 
 /* Adds the rows, and finds how much room the largest group needs. */

@@ -11,7 +11,7 @@
 typedef struct hone_micro_options {
     const char *program; /* the hone that workers are started from, an absolute path */
     const char *kernels; /* a shared object: the candidate; NULL: the shipped set is */
-    const char *only;    /* one kernel's name; NULL: all six */
+    unsigned only;       /* bits, 1 << hone_op, of the kernels to look at; 0: all six */
     int threads;
     int trials; /* pairs of samples at least, and 8; more until the intervals are narrow or time is up */
     uint64_t seed;     /* of contents and of the shapes that are drawn */
