@@ -29,8 +29,8 @@ typedef struct bench {
     bench_options options;
     hone_kernels kernels;
     int threads;
-    hone_dtype compute;              /* what training takes here unless told otherwise */
-    const hone_loops *loops;         /* the best that this CPU runs */
+    hone_dtype compute;                    /* what training takes here unless told otherwise */
+    const hone_loops *loops;               /* the best that this CPU runs */
     hone_loops_multiply_fn *multiply_bf16; /* NULL: the CPU has none */
     const char *multiply_bf16_name;
     json_t *rows; /* of the report, array */

@@ -211,7 +211,8 @@ void hone_case_compare(const hone_case_run *run, hone_case_pass pass, double sla
 /* Says that forward has changed what it alone may read. */
 void hone_case_blame_residual(const hone_case_run *run, hone_case_report *report);
 
-/* The same of all passes against the oracle, the worst, and that const inputs are as they were. With `digest` not NULL: a hash of all outputs' bits. */
+/* The same of all passes against the oracle, the worst, and that const inputs are as they were. With `digest` not NULL:
+ * a hash of all outputs' bits. */
 void hone_case_compare_all(const hone_case_run *run, hone_case_report *report, uint64_t *digest);
 
 /* Whether every output of `pass` is within `slack` times the bounds of what `trusted`, a run of the same shape with the

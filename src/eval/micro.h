@@ -28,9 +28,9 @@ typedef struct hone_micro_options {
     void *user;
 } hone_micro_options;
 
-/* Adds every row to the report and measures them in order; fills the report's noise unless it is there, and of its candidate has, set_name,
- * and, when something was wrong, verdict and reason. A candidate that is wrong, dies or cannot be loaded is a result, not
- * an error. HONE_ERR_INTERRUPTED leaves the rest not tested. */
+/* Adds every row to the report and measures them in order; fills the report's noise unless it is there, and of its
+ * candidate has, set_name and, when something was wrong, verdict and reason. A candidate that is wrong, dies or cannot
+ * be loaded is a result, not an error. HONE_ERR_INTERRUPTED leaves the rest not tested. */
 hone_status hone_micro_run(const hone_micro_options *options, hone_eval_report *report,
                            hone_error *err);
 

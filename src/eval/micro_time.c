@@ -338,7 +338,7 @@ static hone_status run_group(group *g, int slow, int fast, double budget, hone_f
     double begin = hone_clock_seconds();
     HONE_TRY(open_sets(g, 1, side, err));
     HONE_TRY(warm_round(g, f, side, err)); /* new pages, new caches */
-    HONE_TRY(warm_round(g, f, side, err));
+    if (choose_sets(g) > 1) HONE_TRY(warm_round(g, f, side, err));
     size_t sets = choose_sets(g);
     if (sets > 1) {
         HONE_TRY(open_sets(g, sets, side, err));

@@ -127,7 +127,7 @@ report = json.load(open(sys.argv[1]))
 rows = report["micro"]
 assert len(rows) == 112 and len({r["kernel"] for r in rows}) == 6, len(rows)
 for r in rows:
-    assert r["correct"] is True and r["speedup"] > 0 and r["ms"] > 0 and r["trials"] == 5, r
+    assert r["correct"] is True and r["speedup"] > 0 and r["ms"] > 0 and r["trials"] >= 8, r
     assert r["speedup_interval"][0] <= r["speedup"] <= r["speedup_interval"][1], r
 assert {(r["dtype"], r["weights"]) for r in rows if r["kernel"] == "lora_linear"} == {
     ("f32", "f32"), ("bf16", "bf16"), ("bf16", "q4_1")}

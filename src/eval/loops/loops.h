@@ -26,6 +26,7 @@ const hone_loops *hone_loops_select(unsigned features);
 hone_loops_multiply_fn *hone_loops_select_bf16(unsigned features, const char **name);
 
 /* bfloat16 products with float32 sums. */
-hone_loops_multiply_fn hone_loops_multiply_avx512bf16, hone_loops_multiply_amx, hone_loops_multiply_neonbf16;
+hone_loops_multiply_fn hone_loops_multiply_avx512bf16, hone_loops_multiply_amx,
+    hone_loops_multiply_neonbf16;
 
 #endif
