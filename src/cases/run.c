@@ -37,7 +37,7 @@ static hone_status measure(hone_case_run *run, size_t bytes[HONE_CASE_SPACES], h
     bytes[HONE_CASE_FIXED] = bytes[HONE_CASE_CHANGING] = 0;
     for (size_t i = 0; i < HONE_CASE_TENSORS; i++) {
         hone_case_tensor *t = &run->tensor[i];
-        size_t own, *sum = &bytes[is_fixed(t) ? HONE_CASE_FIXED : HONE_CASE_CHANGING];
+        size_t own = 0, *sum = &bytes[is_fixed(t) ? HONE_CASE_FIXED : HONE_CASE_CHANGING];
         if (!t->name) continue;
         HONE_TRY(tensor_pages(t, &own, err));
         if (!hone_size_add(*sum, own, sum)) return hone_fail_memory(err, t->name, own);
@@ -47,7 +47,7 @@ static hone_status measure(hone_case_run *run, size_t bytes[HONE_CASE_SPACES], h
 
 static hone_status place(hone_case_tensor *t, bool guarded, hone_case_room *room, hone_error *err) {
     hone_case_space *space = &room->space[is_fixed(t) ? HONE_CASE_FIXED : HONE_CASE_CHANGING];
-    size_t bytes, page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t bytes = 0, page = (size_t)sysconf(_SC_PAGESIZE);
     HONE_TRY(tensor_pages(t, &bytes, err));
     if (bytes > space->bytes - space->used) return hone_fail_memory(err, t->name, bytes);
     char *at = space->base + space->used, *guard = at + bytes - page;

@@ -1,9 +1,9 @@
 /* eval/desk: the page of memory over which an evaluation leads a kernel worker, a process that runs kernels on tensors
  * that both see. Layer eval.
  *
- * The leader writes an order and calls; the worker's threads wake, carry it out and answer. Nothing else passes between
- * them. A worker that has loaded a stranger's kernels may write anything here at any time: the leader reads nothing
- * back that it wrote itself, copies an answer before it looks at it, and believes none of it. */
+ * The leader writes an order and calls; the worker's threads wake, carry it out and answer. Nothing else passes
+ * between them. A worker that has loaded a stranger's kernels may write anything here at any time: the leader reads
+ * nothing back that it wrote itself, copies an answer before it looks at it, and believes none of it. */
 #ifndef HONE_EVAL_DESK_H
 #define HONE_EVAL_DESK_H
 

@@ -11,13 +11,13 @@
 typedef struct hone_micro_options {
     const char *program; /* the hone that workers are started from, an absolute path */
     const char *kernels; /* a shared object: the candidate; NULL: the shipped set is */
-    const char *only;    /* one kernel's name; NULL: all six */
+    unsigned only;       /* bits, 1 << hone_op, of the kernels to look at; 0: all six */
     int threads;
     int trials; /* pairs of samples at least, and 8; more until the intervals are narrow or time is up */
     uint64_t seed;     /* of contents and of the shapes that are drawn */
     unsigned features; /* HONE_CPU_* that kernels may use */
     hone_tuning tuning;
-    bool quick;           /* fewer shapes, one seed */
+    bool quick;           /* fewer shapes, one seed; what was found wrong is not timed */
     bool unsafe;          /* go on where the sandbox is not complete */
     double seconds;       /* of the whole level: each row gets its share */
     double order_seconds; /* that the candidate may take for one order; 0: 30 */
@@ -28,9 +28,9 @@ typedef struct hone_micro_options {
     void *user;
 } hone_micro_options;
 
-/* Adds every row to the report and measures them in order; fills the report's noise, and of its candidate has and
- * set_name, and, when something was wrong, verdict and reason. A candidate that is wrong, dies or cannot be loaded is a
- * result, not an error. HONE_ERR_INTERRUPTED leaves the rest not tested. */
+/* Adds every row to the report and measures them in order; fills the report's noise unless it is there, and of its
+ * candidate has, set_name and, when something was wrong, verdict and reason. A candidate that is wrong, dies or cannot
+ * be loaded is a result, not an error. HONE_ERR_INTERRUPTED leaves the rest not tested. */
 hone_status hone_micro_run(const hone_micro_options *options, hone_eval_report *report,
                            hone_error *err);
 

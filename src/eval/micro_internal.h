@@ -35,7 +35,8 @@ typedef struct hone_finding {
     char message[320];
 } hone_finding;
 
-/* What an order that failed says about the candidate; an error for any other side, and when stopped. */
+/* What an order that failed says about the candidate; an error for any other side, and when the evaluation is
+ * stopped. */
 hone_status hone_level_find(hone_level *level, int side, hone_status failed,
                             const hone_error *problem, hone_finding *finding, hone_error *err);
 

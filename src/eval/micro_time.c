@@ -45,6 +45,9 @@ struct hone_group {
     hone_case_run runs[MAX_SETS][HONE_SIDES];
     hone_case_memory memory[HONE_SIDES];
     int rounds, pairs;
+    double warm
+        [MOST_WARM_UP]; /* seconds of the rounds that no figure counts, since sets were opened */
+    int warmed;
     double seconds[HONE_SIDES][PASSES]; /* of the round that runs, by sample */
     double samples[HONE_SIDES][PASSES][MAX_PAIRS];
     double late[HONE_SIDES];   /* processor seconds after answers, sum */
@@ -261,19 +264,26 @@ static double sample_sum(const group *g) {
     return sum;
 }
 
-/* Until the last three rounds are alike, or time presses. `had`: of the same sets already. */
-static hone_status warm_up(group *g, int had, double deadline, hone_finding *f, int *side,
-                           hone_error *err) {
-    double sums[MOST_WARM_UP];
-    for (int i = had, n = 0; i < MOST_WARM_UP; i++) {
-        HONE_TRY(run_round(g, i, f, side, err));
-        sums[n++] = sample_sum(g);
-        if (hone_clock_seconds() > deadline) break;
-        if (n < ALIKE) continue;
-        double low = fmin(sums[n - 1], fmin(sums[n - 2], sums[n - 3])),
-               high = fmax(sums[n - 1], fmax(sums[n - 2], sums[n - 3]));
-        if (high <= low * (1 + STABLE)) break;
-    }
+/* A round that no figure counts. */
+static hone_status warm_round(group *g, hone_finding *f, int *side, hone_error *err) {
+    HONE_TRY(run_round(g, g->warmed, f, side, err));
+    g->warm[g->warmed++] = sample_sum(g);
+    return HONE_OK;
+}
+
+static bool is_warm(const group *g) {
+    const double *last = g->warm + g->warmed - ALIKE;
+    if (g->warmed < ALIKE) return false;
+    double low = fmin(last[0], fmin(last[1], last[2])),
+           high = fmax(last[0], fmax(last[1], last[2]));
+    return high <= low * (1 + STABLE);
+}
+
+/* Until the last three rounds are alike, or time presses. */
+static hone_status warm_up(group *g, double deadline, hone_finding *f, int *side, hone_error *err) {
+    while (g->warmed < MOST_WARM_UP && !is_warm(g) &&
+           (g->warmed == 0 || hone_clock_seconds() < deadline))
+        HONE_TRY(warm_round(g, f, side, err));
     return HONE_OK;
 }
 
@@ -327,13 +337,16 @@ static hone_status run_group(group *g, int slow, int fast, double budget, hone_f
                              int *side, hone_error *err) {
     double begin = hone_clock_seconds();
     HONE_TRY(open_sets(g, 1, side, err));
-    HONE_TRY(run_round(g, 0, f, side, err)); /* new pages, new caches */
-    HONE_TRY(run_round(g, 1, f, side, err));
+    HONE_TRY(warm_round(g, f, side, err)); /* new pages, new caches */
+    if (choose_sets(g) > 1) HONE_TRY(warm_round(g, f, side, err));
     size_t sets = choose_sets(g);
-    if (sets > 1) HONE_TRY(open_sets(g, sets, side, err));
+    if (sets > 1) {
+        HONE_TRY(open_sets(g, sets, side, err));
+        g->warmed = 0;
+    }
     for (int k = 0; k < g->level->side_count; k++)
         hone_kernel_lead_watch(&g->level->leads[g->level->sides[k]]);
-    HONE_TRY(warm_up(g, sets > 1 ? 0 : 2, begin + budget / 3, f, side, err));
+    HONE_TRY(warm_up(g, begin + budget / 3, f, side, err));
     return take_pairs(g, slow, fast, begin + budget, f, side, err);
 }
 

@@ -1,14 +1,15 @@
 /* eval/roof: see roof.h. */
 #include "eval/roof.h"
 
-#include "base/clock.h"
 #include "eval/loops/loops.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum {
+    MOST_THREADS = 1024,
     SAMPLES = 7,
     MULTIPLY_ROUNDS = 400000, /* a millisecond or so */
     CACHE_BYTES = 64 << 10,   /* of each thread and buffer: in the second level everywhere */
@@ -22,32 +23,40 @@ typedef struct job {
     char *from, *to;
     size_t bytes; /* of each buffer, by thread */
     int repeats;
-    double work[64]; /* by thread */
+    double rate[MOST_THREADS]; /* by thread, of its own processor time: the best so far */
 } job;
+
+static double thread_seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void note(job *j, int rank, double work, double begin) {
+    j->rate[rank] = fmax(j->rate[rank], work / (thread_seconds() - begin));
+}
 
 static void multiply(hone_team team, void *argument) {
     job *j = argument;
-    j->work[team.rank] = j->multiply(MULTIPLY_ROUNDS);
+    double begin = thread_seconds();
+    note(j, team.rank, j->multiply(MULTIPLY_ROUNDS), begin);
 }
 
 static void copy(hone_team team, void *argument) {
     job *j = argument;
     size_t at = (size_t)team.rank * j->bytes;
+    double begin = thread_seconds();
     for (int i = 0; i < j->repeats; i++) j->loops->copy(j->to + at, j->from + at, j->bytes);
-    j->work[team.rank] = 2.0 * (double)j->bytes * j->repeats;
+    note(j, team.rank, 2.0 * (double)j->bytes * j->repeats, begin);
 }
 
-/* The best rate of several samples. */
+/* What each thread does at best while it has a processor, together: a machine that is busy otherwise is no slower. */
 static double best(hone_crew *crew, hone_parallel_fn task, job *j) {
-    double rate = 0;
-    for (int i = 0; i < SAMPLES; i++) {
-        double begin = hone_clock_seconds(), work = 0;
-        hone_crew_do(crew, task, j);
-        double seconds = hone_clock_seconds() - begin;
-        for (int t = 0; t < crew->team.size; t++) work += j->work[t];
-        rate = fmax(rate, work / seconds);
-    }
-    return rate;
+    double sum = 0;
+    for (int t = 0; t < crew->team.size; t++) j->rate[t] = 0;
+    for (int i = 0; i < SAMPLES; i++) hone_crew_do(crew, task, j);
+    for (int t = 0; t < crew->team.size; t++) sum += j->rate[t];
+    return sum;
 }
 
 static double copy_rate(hone_crew *crew, job *j, size_t bytes, int repeats) {
@@ -66,7 +75,7 @@ hone_status hone_roof_measure(hone_crew *crew, unsigned features, hone_noise *no
     j.from = aligned_alloc(4096, HONE_CEIL_DIV(bytes, 4096) * 4096);
     j.to = aligned_alloc(4096, HONE_CEIL_DIV(bytes, 4096) * 4096);
     hone_status status = HONE_OK;
-    if (!j.from || !j.to || threads > sizeof j.work / sizeof *j.work) {
+    if (!j.from || !j.to || threads > MOST_THREADS) {
         status = hone_fail_memory(err, "measuring the machine", 2 * bytes);
     } else {
         memset(j.from, 1, bytes);
