@@ -15,7 +15,7 @@ last_line() { # line, name
         show
     fi
 }
-runner() { run env HONE_TEST_TIMEOUT=1 "$tree/tools/run-tests" "$@"; }
+runner() { run "$tree/tools/run-tests" "$@"; }
 # What cmocka prints for three tests, one of each kind.
 mixed='echo "[==========] Running 3 test(s)."; echo "[ RUN      ] a"; echo "[       OK ] a"
 echo "[ RUN      ] b"; echo "[  ERROR   ] --- 0x1 != 0x2"; echo "[  FAILED  ] b"
@@ -60,11 +60,26 @@ fake leak 'echo "[  PASSED  ] 2 test(s)."; echo "ERROR: LeakSanitizer"; exit 23'
 runner "$tree/build" leak
 last_line "2 passed, 1 failed" "an exit status that no failed test explains is one failure"
 fake slow 'echo "[ RUN      ] a"; sleep 30'
-runner "$tree/build" slow
+HONE_TEST_TIMEOUT=1 runner "$tree/build" slow
 last_line "0 passed, 1 failed" "a program over its time is one failure"
 has out 'longer than 1 s' "and the limit is named"
 
 rm "$tree/tests/cli/slow.sh"
+
+fake endless 'echo $$ >"$HONE_TEST_BUILD/pid"; exec sleep 600'
+"$tree/tools/run-tests" "$tree/build" endless >/dev/null &
+runner_pid=$!
+until [ -s "$tree/build/pid" ]; do sleep 0.1; done
+kill -TERM $runner_pid
+wait $runner_pid
+if kill -0 "$(<"$tree/build/pid")" 2>/dev/null; then
+    kill "$(<"$tree/build/pid")"
+    not_ok "an interrupted run leaves no program behind"
+else
+    ok "an interrupted run leaves no program behind"
+fi
+rm "$tree/tests/cli/endless.sh"
+
 runner -j 3 "$tree/build"
 last_line "7 passed, 6 failed, 2 skipped" "three at a time count the same"
 
