@@ -18,7 +18,6 @@ enum {
     LEAST_PAIRS = 8,
     LEAST_PAIRS_LATE = 3, /* when the row's time is over */
     MOST_WARM_UP = 6,
-    HIDDEN_ROWS = 24,
     ESTIMATE_AFTER = 3 /* rounds until it is known how long a round takes */
 };
 #define CLOSE_ENOUGH 0.02 /* half of an interval, of the ratio */
@@ -279,9 +278,9 @@ static hone_status judge_adapters(paired_run *run, hone_error *err) {
     hone_status status;
     snprintf(r->what, sizeof r->what, "%s: losses on hidden rows", row->model);
     HONE_TRY_GOTO(status, done, make_folder(r->options, "hidden", &folder, err));
-    HONE_TRY_GOTO(
-        status, done,
-        hone_hidden_draw(r->options->data, folder, HIDDEN_ROWS, r->options->seed + 1, &found, err));
+    HONE_TRY_GOTO(status, done,
+                  hone_hidden_draw(r->options->data, folder, (size_t)r->options->hidden_rows,
+                                   r->options->seed + 1, &found, err));
     if (!found) {
         hone_report_not_tested(
             r->report, "%s: losses on hidden rows: the data has no test.jsonl or valid.jsonl",

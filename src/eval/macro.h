@@ -15,9 +15,10 @@ typedef struct hone_macro_options {
     const char *kernels;      /* the candidate's shared object; NULL: it is the shipped set */
     const char *const *peers; /* [peer_count] commands */
     size_t peer_count;
-    int steps;     /* of each training; 0: as many as the figures take, within `seconds` */
-    int curve;     /* steps that a loss curve has, if time allows; 0: no curves */
-    int sabotages; /* kernels that are made wrong, once each: drawn with `seed` where not all */
+    int steps;       /* of each training; 0: as many as the figures take, within `seconds` */
+    int curve;       /* steps that a loss curve has, if time allows; 0: no curves */
+    int sabotages;   /* kernels that are made wrong, once each: drawn with `seed` where not all */
+    int hidden_rows; /* that what was learnt is judged by */
     int batch_size, seq_len;
     uint64_t seed;
     double seconds;     /* what the row should take */
