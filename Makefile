@@ -14,6 +14,7 @@ help:
 	@echo "  make check         set up, build and run all tests; the last line is the count"
 	@echo "                     SAN=asan|ubsan|tsan runs them under sanitizers, TESTS='format/ cli/train' only some,"
 	@echo "                     JOBS=2 two at a time"
+	@echo "  make stress        the tests of the sandbox 100 times in a row (TIMES=10)"
 	@echo "  make check-arm     builds for aarch64 and runs the tests in an emulator (TESTS as above)"
 	@echo "  make check-golden  GOLDEN=DIR compares with figures of other implementations (default tests/golden)"
 	@echo "  make tidy          the rules of style alone (part of check); make format mends what it can"
@@ -31,6 +32,9 @@ run: setup build
 
 check: setup build model-and-data
 	@tools/run-tests -j $(JOBS) $(BUILD) $(TESTS)
+
+stress: setup build
+	@tools/stress $(BUILD) $(or $(TIMES),100)
 
 check-arm:
 	@tools/check-arm $(TESTS)
@@ -73,4 +77,5 @@ format: setup
 clean:
 	rm -rf build
 
-.PHONY: help run check check-arm check-golden bench setup-bench setup model-and-data build install tidy format clean
+.PHONY: help run check stress check-arm check-golden bench setup-bench setup model-and-data build \
+	install tidy format clean

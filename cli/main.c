@@ -75,7 +75,7 @@ static int threads_wanted(int argc, char **argv) {
 static int run_confined(int argc, char **argv) {
     hone_error err;
     const verb *found = argc > 1 ? find_verb(argv[1]) : NULL;
-    if (!found) return hone_cli_usage("confined", "expected a verb");
+    if (!found) return hone_cli_usage(NULL, "confined: expected a verb");
     if (hone_confine(threads_wanted(argc - 1, argv + 1), &err) != HONE_OK)
         return hone_cli_fail("confined", &err);
     return hone_cli_finish(found->name, found->run(argc - 1, (const char **)argv + 1));

@@ -389,7 +389,8 @@ hone_status hone_eval_report_write_json(const hone_eval_report *report, const ch
 
 /* To be called by a process before it loads kernels that are not trusted: starts the team of `threads` (0: all
  * processors) that training will use, and gives up every system call that computing and files do not need. A later one
- * ends the process with SIGSYS, so it cannot have more threads, programs, sockets or signals any more. Cannot be undone. */
+ * ends the process with SIGSYS, so it cannot have more threads, programs, sockets or signals any more. Cannot be
+ * undone. */
 hone_status hone_confine(int threads, hone_error *err);
 
 /* The process that hone_eval starts as "PROGRAM confined kernel-worker --threads N KERNELS" to run kernels: those of a

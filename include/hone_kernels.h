@@ -1,8 +1,8 @@
 /* hone_kernels: what a file of kernels implements and what it is lent.
  *
- * A kernel file is one C source. It includes this header and those of the C standard and of the CPU's intrinsics,
- * nothing else, and exports hone_kernels_export(), which returns its set: the six operations of fine-tuning, forward and
- * backward. An operation that the set leaves out (both passes NULL) is inherited from hone's own and earns nothing.
+ * A kernel file is one C source. It includes this header and headers of the C standard and of the CPU's intrinsics,
+ * nothing else, and exports hone_kernels_export(), which returns its set: the six operations of fine-tuning, forward
+ * and backward. An operation that the set leaves out (both passes NULL) is inherited from hone's own and earns nothing.
  * examples/kernels.c is a whole one; docs/evaluation.md tells how they are judged.
  *
  *   hone eval kernels.c                    is it right, faster, smaller? alone and in the training of real models

@@ -33,8 +33,8 @@ enum { HONE_SOURCE_LIMIT = 1 << 20, HONE_DIAGNOSTICS_LIMIT = 64 << 10 };
 
 /* Compiles `source` to folder/kernels.so; `folder` exists, and holds nothing else of ours afterwards. HONE_OK also when
  * the source is refused or does not compile: that is in *result, whose diagnostics name it "kernels.c". Fails for flags
- * that are not allowed, files that cannot be read or written, and where the sandbox is not complete. *result is to be freed
- * in any case. */
+ * that are not allowed, files that cannot be read or written, and where the sandbox is not complete. *result is to be
+ * freed in any case. */
 hone_status hone_compile_kernels(const char *source, const hone_compile_options *options,
                                  const char *folder, hone_compile_result *result, hone_error *err);
 void hone_compile_result_free(hone_compile_result *result);

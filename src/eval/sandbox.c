@@ -210,8 +210,9 @@ static void plan_limits(child_plan *plan, const hone_sandbox_options *o) {
     const uint64_t none = RLIM64_INFINITY;
     uint64_t files = o->open_files > 0 ? (uint64_t)o->open_files : DEFAULT_FILES;
     uint64_t stack = o->stack ? o->stack : DEFAULT_STACK;
-    uint64_t cpu = o->cpu_seconds > 0 ? (uint64_t)HONE_MIN(o->cpu_seconds + 0.999, 1e9) : none;
-    /* The first process of a namespace ignores SIGXCPU, the soft limit's: SIGKILL at the hard one. */
+    /* In whole seconds, and above what hone_sandbox_look allows. The first process of a namespace ignores SIGXCPU, the
+     * soft limit's: SIGKILL at the hard one. */
+    uint64_t cpu = o->cpu_seconds > 0 ? (uint64_t)HONE_MIN(o->cpu_seconds, 1e9) + 2 : none;
     add_limit(plan, RLIMIT_CPU, cpu, cpu);
     add_limit(plan, RLIMIT_AS, o->address_space ? o->address_space : none,
               o->address_space ? o->address_space : none);

@@ -51,7 +51,8 @@ void hone_sandbox_probe(hone_sandbox_support *support);
 
 /* Limits: 0 is none, where nothing else is said. */
 typedef struct hone_sandbox_options {
-    /* Files and folders that may be read and executed, absolute paths, ended by NULL. What does not exist is left out. */
+    /* Files and folders that may be read and executed, absolute paths, ended by NULL. Those that do not exist are left
+     * out. */
     const char *const *readable;
     /* What a program needs of the system: shared libraries, its own /proc, what /sys tells of processors. */
     bool system;
@@ -78,10 +79,11 @@ typedef struct hone_sandbox_fd {
 enum { HONE_SANDBOX_MAX_FDS = 8 };
 
 typedef enum hone_sandbox_stop_reason {
-    HONE_STOP_NONE,   /* it ended by itself */
-    HONE_STOP_TIME,   /* TIMEOUT */
-    HONE_STOP_MEMORY, /* MEMLIMIT */
-    HONE_STOP_DONE    /* it has done its work and was not needed any more: OK */
+    HONE_STOP_NONE,      /* it ended by itself */
+    HONE_STOP_TIME,      /* TIMEOUT */
+    HONE_STOP_PROCESSOR, /* TIMEOUT, of processor time */
+    HONE_STOP_MEMORY,    /* MEMLIMIT */
+    HONE_STOP_DONE       /* it has done its work and was not needed any more: OK */
 } hone_sandbox_stop_reason;
 
 typedef struct hone_sandbox_child {
@@ -112,7 +114,8 @@ typedef struct hone_ending {
     char sentence[160]; /* "it made a system call that is not allowed" */
 } hone_ending;
 
-/* Notes its memory; false when it was more than allowed and it was killed. To be called some 50 times a second. */
+/* Notes its memory; false when that or its processor time was more than allowed and it was killed. To be called
+ * some 50 times a second. */
 bool hone_sandbox_look(hone_sandbox_child *child);
 
 /* Kills it and all that it started. The first reason given counts. */

@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { GLANCE_MS = 20, MAX_OUTPUTS = 4 };
@@ -32,6 +33,14 @@ const char *hone_verdict_name(hone_verdict verdict) {
     return names[verdict];
 }
 
+/* Processor time of all threads so far; 0 when it cannot be known. */
+static double cpu_seconds_of(pid_t pid) {
+    clockid_t clock;
+    struct timespec now;
+    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &now) != 0) return 0;
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
 bool hone_sandbox_look(hone_sandbox_child *child) {
     char path[64], line[256];
     size_t resident = 0;
@@ -45,9 +54,11 @@ bool hone_sandbox_look(hone_sandbox_child *child) {
         if (sscanf(line, "VmRSS: %zu", &kib) == 1) resident = kib * 1024;
     }
     fclose(file);
-    if (child->memory == 0 || resident <= child->memory) return true;
-    hone_sandbox_stop(child, HONE_STOP_MEMORY);
-    return false;
+    if (child->memory > 0 && resident > child->memory)
+        hone_sandbox_stop(child, HONE_STOP_MEMORY);
+    else if (child->cpu_seconds > 0 && cpu_seconds_of(child->pid) > child->cpu_seconds)
+        hone_sandbox_stop(child, HONE_STOP_PROCESSOR);
+    return child->reason == HONE_STOP_NONE;
 }
 
 void hone_sandbox_stop(hone_sandbox_child *child, hone_sandbox_stop_reason reason) {
@@ -57,54 +68,63 @@ void hone_sandbox_stop(hone_sandbox_child *child, hone_sandbox_stop_reason reaso
     kill(child->pid, SIGKILL);
 }
 
-/* The signal that ended it, as people know it: pid 1 of a namespace gets SIGKILL where others get SIGXCPU. */
-static void judge_signal(const hone_sandbox_child *child, hone_ending *e) {
-    bool out_of_cpu = e->signal == SIGXCPU || (e->signal == SIGKILL && child->cpu_seconds > 0 &&
-                                               e->cpu_seconds >= child->cpu_seconds * 0.95);
-    if (e->signal == SIGSYS) {
-        e->verdict = HONE_VERDICT_VIOLATION;
-        snprintf(e->sentence, sizeof e->sentence, "it made a system call that is not allowed");
-    } else if (out_of_cpu) {
-        e->verdict = HONE_VERDICT_TIMEOUT;
-        snprintf(e->sentence, sizeof e->sentence, "it used more than %.0f s of processor time",
-                 child->cpu_seconds);
-    } else if (e->signal == SIGKILL) {
-        e->verdict = HONE_VERDICT_CRASH;
-        snprintf(e->sentence, sizeof e->sentence,
-                 "the system killed it, most likely because memory ran out");
-    } else {
-        e->verdict = HONE_VERDICT_CRASH;
-        snprintf(e->sentence, sizeof e->sentence, "it was ended by signal %d (%s)", e->signal,
-                 strsignal(e->signal));
+HONE_PRINTF(3, 4)
+static void say(hone_ending *e, hone_verdict verdict, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    e->verdict = verdict;
+    vsnprintf(e->sentence, sizeof e->sentence, format, args);
+    va_end(args);
+}
+
+static void say_processor(const hone_sandbox_child *child, hone_ending *e) {
+    say(e, HONE_VERDICT_TIMEOUT, "it used more than %g s of processor time", child->cpu_seconds);
+}
+
+static void judge_stopped(const hone_sandbox_child *child, hone_ending *e) {
+    switch (child->reason) {
+    case HONE_STOP_NONE:
+    case HONE_STOP_DONE:
+        say(e, HONE_VERDICT_OK, "it was not needed any more");
+        break;
+    case HONE_STOP_TIME:
+        say(e, HONE_VERDICT_TIMEOUT, "its time was up");
+        break;
+    case HONE_STOP_PROCESSOR:
+        say_processor(child, e);
+        break;
+    case HONE_STOP_MEMORY:
+        say(e, HONE_VERDICT_MEMLIMIT, "it used more than %zu MiB of memory", child->memory >> 20);
+        break;
     }
+}
+
+static void judge_signal(const hone_sandbox_child *child, hone_ending *e) {
+    /* The kernel's limit of processor time counts in ticks, less exactly than what it reports at the end. */
+    bool limit = child->cpu_seconds > 0 && e->cpu_seconds > 0.8 * child->cpu_seconds;
+    if (e->signal == SIGSYS)
+        say(e, HONE_VERDICT_VIOLATION, "it made a system call that is not allowed");
+    else if (e->signal == SIGXCPU || (e->signal == SIGKILL && limit))
+        say_processor(child, e);
+    else if (e->signal == SIGKILL)
+        say(e, HONE_VERDICT_CRASH, "the system killed it, most likely because memory ran out");
+    else
+        say(e, HONE_VERDICT_CRASH, "it was ended by signal %d (%s)", e->signal,
+            strsignal(e->signal));
 }
 
 static void judge(const hone_sandbox_child *child, hone_ending *e) {
     /* What it did by itself before it was stopped counts: a violation stays one. */
-    if (child->reason != HONE_STOP_NONE && e->signal == SIGKILL) {
-        bool memory = child->reason == HONE_STOP_MEMORY;
-        e->verdict = memory                            ? HONE_VERDICT_MEMLIMIT
-                     : child->reason == HONE_STOP_TIME ? HONE_VERDICT_TIMEOUT
-                                                       : HONE_VERDICT_OK;
-        if (memory)
-            snprintf(e->sentence, sizeof e->sentence, "it used more than %zu MiB of memory",
-                     child->memory >> 20);
-        else
-            snprintf(e->sentence, sizeof e->sentence, "%s",
-                     child->reason == HONE_STOP_TIME ? "its time was up"
-                                                     : "it was not needed any more");
-    } else if (e->signal) {
+    if (child->reason != HONE_STOP_NONE && e->signal == SIGKILL)
+        judge_stopped(child, e);
+    else if (e->signal)
         judge_signal(child, e);
-    } else if (e->exit_status == HONE_SANDBOX_EXIT_MEMORY) {
-        e->verdict = HONE_VERDICT_MEMLIMIT;
-        snprintf(e->sentence, sizeof e->sentence, "it got no more memory");
-    } else if (e->exit_status != 0) {
-        e->verdict = HONE_VERDICT_CRASH;
-        snprintf(e->sentence, sizeof e->sentence, "it ended with exit status %d", e->exit_status);
-    } else {
-        e->verdict = HONE_VERDICT_OK;
-        snprintf(e->sentence, sizeof e->sentence, "it ended well");
-    }
+    else if (e->exit_status == HONE_SANDBOX_EXIT_MEMORY)
+        say(e, HONE_VERDICT_MEMLIMIT, "it got no more memory");
+    else if (e->exit_status != 0)
+        say(e, HONE_VERDICT_CRASH, "it ended with exit status %d", e->exit_status);
+    else
+        say(e, HONE_VERDICT_OK, "it ended well");
 }
 
 void hone_sandbox_reap(hone_sandbox_child *child, hone_ending *ending) {

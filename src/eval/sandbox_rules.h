@@ -8,8 +8,9 @@
 int hone_rules_version(void);
 
 /* A set of rules, a close-on-exec descriptor that the caller owns: reading and executing below `readable` (ended by
- * NULL; may be NULL), what programs need of the system if wanted, `program` (a descriptor), and changing below `writable`
- * (may be NULL). Everything else is denied: TCP, abstract sockets and signals outwards where this version can. */
+ * NULL; may be NULL), what programs need of the system if wanted, `program` (a descriptor), and changing below
+ * `writable` (may be NULL). Everything else is denied: TCP, abstract sockets and signals outwards where this version
+ * can. */
 hone_status hone_rules_make(const char *const *readable, bool system, const char *writable,
                             int program, int *ruleset, hone_error *err);
 
