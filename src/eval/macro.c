@@ -23,7 +23,8 @@ enum {
 #define CLOSE_ENOUGH 0.02 /* half of an interval, of the ratio */
 #define WARM 1.25         /* a step that took so much longer than the median was still warming up */
 #define LEAST_CHANGE 1e-4 /* of the loss, that a wrong kernel has to bring about */
-#define AFTERWARDS 0.2    /* of a row's time: for hidden rows and sabotage */
+#define HIDDEN_TOKENS 50.0 /* of a hidden row, about */
+#define START 1.0          /* seconds, about, until a training begins */
 
 typedef struct row_run {
     const hone_macro_options *options;
@@ -222,10 +223,19 @@ static hone_status finish_peers(paired_run *run, hone_error *err) {
     return HONE_OK;
 }
 
+/* What hidden rows and sabotage will take after the steps, about: half a step's time for the tokens of a forward pass. */
+static double seconds_afterwards(const paired_run *run) {
+    const hone_macro_options *o = run->r->options;
+    double step = median_round(run) / (double)run->count;
+    double tokens = (double)(run->count + 1) * o->hidden_rows * HIDDEN_TOKENS;
+    return 0.5 * step * tokens / ((double)o->batch_size * o->seq_len) +
+           o->sabotages * (step + START);
+}
+
 /* The longest curve that time allows: all its steps, or no curve. */
 static int affordable_curve(const paired_run *run) {
     const row_run *r = run->r;
-    double left = r->deadline - hone_clock_seconds() - AFTERWARDS * r->options->seconds;
+    double left = r->deadline - hone_clock_seconds() - seconds_afterwards(run);
     double wanted = (r->options->curve - run->rounds) * median_round(run);
     return wanted <= left ? r->options->curve : 0;
 }
@@ -235,7 +245,6 @@ static hone_status measure_speed(paired_run *run, hone_error *err) {
     const hone_macro_options *o = r->options;
     hone_macro_row *row = r->row;
     int curve = o->steps || !o->curve ? 0 : -1; /* -1: not known yet */
-    double end = r->deadline - AFTERWARDS * o->seconds;
     for (;;) {
         HONE_TRY(do_round(run, err));
         row->steps = run->rounds;
@@ -247,7 +256,8 @@ static hone_status measure_speed(paired_run *run, hone_error *err) {
         }
         if (curve < 0 && run->rounds >= ESTIMATE_AFTER) curve = affordable_curve(run);
         int pairs = run->rounds - warm_up_steps(row, run->rounds);
-        if (hone_clock_seconds() > end && pairs >= LEAST_PAIRS_LATE) break;
+        bool late = hone_clock_seconds() + seconds_afterwards(run) > r->deadline;
+        if (late && pairs >= LEAST_PAIRS_LATE) break;
         if (curve >= 0 && run->rounds >= curve && is_measured(row, run->rounds)) break;
     }
     row->skipped = warm_up_steps(row, row->steps);
