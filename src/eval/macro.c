@@ -44,6 +44,7 @@ typedef struct paired_run {
     char *adapter[MOST]; /* folders; NULL: nothing is written */
     int rounds;
     double round_seconds[HONE_EVAL_MAX_PAIRS];
+    double reserved; /* seconds, for the curves of another seed */
 } paired_run;
 
 static bool keep_waiting(void *user) {
@@ -232,12 +233,15 @@ static double seconds_afterwards(const paired_run *run) {
            o->sabotages * (step + START);
 }
 
-/* The longest curve that time allows: all its steps, or no curve. */
-static int affordable_curve(const paired_run *run) {
+/* The longest curve that time allows: all its steps, or no curve; and then time for the second one, if there is. */
+static int affordable_curve(paired_run *run) {
     const row_run *r = run->r;
+    int curve = r->options->curve;
     double left = r->deadline - hone_clock_seconds() - seconds_afterwards(run);
-    double wanted = (r->options->curve - run->rounds) * median_round(run);
-    return wanted <= left ? r->options->curve : 0;
+    double round = median_round(run), first = (curve - run->rounds) * round;
+    if (first > left) return 0;
+    if (first + curve * round <= left) run->reserved = curve * round;
+    return curve;
 }
 
 static hone_status measure_speed(paired_run *run, hone_error *err) {
@@ -256,7 +260,7 @@ static hone_status measure_speed(paired_run *run, hone_error *err) {
         }
         if (curve < 0 && run->rounds >= ESTIMATE_AFTER) curve = affordable_curve(run);
         int pairs = run->rounds - warm_up_steps(row, run->rounds);
-        bool late = hone_clock_seconds() + seconds_afterwards(run) > r->deadline;
+        bool late = hone_clock_seconds() + seconds_afterwards(run) + run->reserved > r->deadline;
         if (late && pairs >= LEAST_PAIRS_LATE) break;
         if (curve >= 0 && run->rounds >= curve && is_measured(row, run->rounds)) break;
     }
