@@ -424,7 +424,7 @@ static hone_status second_seed(row_run *r, hone_error *err) {
 }
 
 /* The first curve is that of the measured steps; the second takes a training of its own. */
-static hone_status draw_curves(row_run *r, double round, hone_error *err) {
+static hone_status draw_curves(row_run *r, double round, bool reserved, hone_error *err) {
     const hone_macro_options *o = r->options;
     hone_macro_row *row = r->row;
     const hone_training *sides[HONE_SIDES];
@@ -439,7 +439,8 @@ static hone_status draw_curves(row_run *r, double round, hone_error *err) {
     }
     for (int side = 0; side < HONE_SIDES; side++) sides[side] = &row->side[side];
     HONE_TRY(keep_curve(&row->curves[0], o->seed, row->steps, sides, err));
-    if (hone_clock_seconds() + o->curve * round <= r->deadline) return second_seed(r, err);
+    if (reserved || hone_clock_seconds() + o->curve * round <= r->deadline)
+        return second_seed(r, err);
     hone_report_not_tested(r->report,
                            "%s (%s): the spread between seeds: another %d steps would take about "
                            "%.0f s more here (--budget)",
@@ -482,7 +483,7 @@ static hone_status run_row(row_run *r, hone_error *err) {
     HONE_TRY(status);
     HONE_TRY(check_learnt(r, err));
     HONE_TRY(sabotage_some(r, err));
-    HONE_TRY(draw_curves(r, round, err));
+    HONE_TRY(draw_curves(r, round, run.reserved > 0, err));
     hone_macro_row_finish_curves(row);
     return HONE_OK;
 }

@@ -177,6 +177,7 @@ static void curves_have_two_seeds(void **state) {
     hone_macro_options o = options_for("well");
     o.steps = 0;
     o.curve = 12;
+    o.seconds = 3;
     assert_int_equal(run_with(&o), HONE_OK);
     if (row->status != HONE_MACRO_TESTED) fail_msg("%s", row->reason);
     assert_true(row->curves[0].steps >= 12);
