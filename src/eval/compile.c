@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/size.h"
 #include "eval/compile_check.h"
 
@@ -12,7 +13,6 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -199,16 +199,6 @@ static hone_status ask_version(compilation *c, hone_error *err) {
 
 /* ---- files --------------------------------------------------------------------------------------- */
 
-static void hash(const hone_buf *bytes, char hex[65]) {
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned size = 0;
-    hex[0] = 0;
-    if (!EVP_Digest(bytes->data ? bytes->data : "", bytes->size, digest, &size, EVP_sha256(), NULL))
-        return;
-    for (unsigned i = 0; i < size && i < 32; i++)
-        snprintf(hex + 2 * (size_t)i, 3, "%02x", digest[i]);
-}
-
 static hone_status write_into(const compilation *c, const char *name, const char *data, size_t size,
                               hone_error *err) {
     char *path = hone_path_join(c->work, name);
@@ -325,8 +315,8 @@ static hone_status link_object(compilation *c, const char *folder, hone_error *e
                            "%s wrote no shared object for this machine's processor", c->compiler);
     else
         status = hone_file_write_atomic(path, bytes.data, bytes.size, err);
+    if (status == HONE_OK) status = hone_sha256(bytes.data, bytes.size, r->object_sha256, err);
     if (status == HONE_OK) {
-        hash(&bytes, r->object_sha256);
         r->object = path;
         path = NULL;
     }
@@ -345,7 +335,7 @@ static hone_status take_flags(compilation *c, hone_error *err) {
 
 static hone_status compile(compilation *c, const hone_buf *source, const char *folder,
                            hone_error *err) {
-    hash(source, c->result->source_sha256);
+    HONE_TRY(hone_sha256(source->data, source->size, c->result->source_sha256, err));
     HONE_TRY(take_flags(c, err));
     HONE_TRY(find_compiler(c, err));
     HONE_TRY(find_surroundings(c, err));
