@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 enum { OBJECT_LIMIT = 64 << 20, OPEN_FOLDERS = 16 };
+#define SAME_LOSS 0.01 /* what counts as the same convergence */
 
 /* ---- the folder ---- */
 
@@ -40,6 +41,13 @@ hone_status hone_workshop_folder(const hone_workshop *workshop, const char *name
     return hone_file_make_directories(*out, err);
 }
 
+static void free_paths(hone_workshop *workshop) {
+    free(workshop->model);
+    free(workshop->data);
+    free(workshop->blobs);
+    workshop->model = workshop->data = workshop->blobs = NULL;
+}
+
 static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *place) {
     (void)st, (void)kind, (void)place;
     (void)remove(path);
@@ -51,6 +59,7 @@ void hone_workshop_close(hone_workshop *workshop) {
     if (workshop->folder) nftw(workshop->folder, remove_entry, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS);
     for (size_t i = 0; i < sizeof workshop->variables / sizeof workshop->variables[0]; i++)
         free(workshop->variables[i]);
+    free_paths(workshop);
     free(workshop->object);
     free(workshop->folder);
     *workshop = (hone_workshop){.folder = NULL};
@@ -70,14 +79,29 @@ static void set_env(hone_workshop *workshop) {
     workshop->env[count] = NULL;
 }
 
-void hone_workshop_set_box(hone_workshop *workshop, const hone_eval_options *options,
-                           const hone_eval_report *report, const char *model) {
+static hone_status resolve(const char *path, char **out, hone_error *err) {
+    *out = realpath(path, NULL);
+    return *out ? HONE_OK : hone_fail_errno(err, "find", path);
+}
+
+hone_status hone_workshop_set_model(hone_workshop *workshop, const hone_eval_options *options,
+                                    const hone_eval_report *report, const char *model,
+                                    hone_error *err) {
+    size_t count = 0;
+    free_paths(workshop);
+    HONE_TRY(resolve(model, &workshop->model, err));
+    HONE_TRY(resolve(report->data, &workshop->data, err));
+    char *blobs = hone_path_join(workshop->model, "../../blobs");
+    if (!blobs) return hone_fail_memory(err, "a path", 1);
+    workshop->blobs = realpath(blobs, NULL); /* in the hub's cache alone */
+    free(blobs);
     if (!workshop->env[0]) set_env(workshop);
-    workshop->readable[0] = options->worker;
-    workshop->readable[1] = model;
-    workshop->readable[2] = report->data;
-    workshop->readable[3] = workshop->object;
-    workshop->readable[4] = NULL;
+    workshop->readable[count++] = options->worker;
+    workshop->readable[count++] = workshop->model;
+    workshop->readable[count++] = workshop->data;
+    if (workshop->object) workshop->readable[count++] = workshop->object;
+    if (workshop->blobs) workshop->readable[count++] = workshop->blobs;
+    workshop->readable[count] = NULL;
     workshop->box = (hone_sandbox_options){.readable = workshop->readable,
                                            .system = true,
                                            .env = workshop->env,
@@ -85,6 +109,7 @@ void hone_workshop_set_box(hone_workshop *workshop, const hone_eval_options *opt
                                            .file_size = (size_t)1 << 30,
                                            .processes = 2 * report->machine.threads + 8,
                                            .unsafe = options->unsafe};
+    return HONE_OK;
 }
 
 /* ---- compiling ---- */
@@ -143,6 +168,10 @@ bool hone_candidate_judge(hone_eval_report *report) {
         snprintf(c->reason, sizeof c->reason, "a kernel is wrong");
     } else if (score.rows_failed > 0) {
         snprintf(c->reason, sizeof c->reason, "a training with it failed");
+    } else if (score.worst_loss_diff > SAME_LOSS) {
+        snprintf(c->reason, sizeof c->reason,
+                 "a training with it learns something else: its loss is %.4f from the naive one's",
+                 score.worst_loss_diff);
     } else if (report->interrupted || !report->micro_wanted || score.models_tested == 0) {
         snprintf(c->reason, sizeof c->reason,
                  "both levels have to be measured, the second on one model at least");

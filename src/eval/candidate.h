@@ -10,6 +10,9 @@
 typedef struct hone_workshop {
     char *folder; /* below $TMPDIR, this user's alone; removed at the end */
     char *object; /* the compiled kernels; NULL: the candidate is built in, or did not compile */
+    /* Of the model that is trained and of the data, absolute, since a box has a folder of its own; and where the files of
+     * a hub's folder are that are links in it, or NULL. */
+    char *model, *data, *blobs;
     const char *readable[8];  /* of `box`, NULL at its end */
     const char *env[8];       /* likewise */
     char *variables[8];       /* owned; what env points to */
@@ -30,9 +33,10 @@ void hone_workshop_close(hone_workshop *workshop);
 hone_status hone_candidate_compile(hone_workshop *workshop, const hone_eval_options *options,
                                    hone_eval_report *report, hone_error *err);
 
-/* The box for trainings of a model. The strings are the caller's and have to stay. */
-void hone_workshop_set_box(hone_workshop *workshop, const hone_eval_options *options,
-                           const hone_eval_report *report, const char *model);
+/* Paths and box for the trainings of a model. */
+hone_status hone_workshop_set_model(hone_workshop *workshop, const hone_eval_options *options,
+                                    const hone_eval_report *report, const char *model,
+                                    hone_error *err);
 
 /* Whether everything that was measured speaks for the candidate: both levels were, nothing was wrong and no training
  * failed. Else candidate.verdict or .reason says what is missing. */

@@ -113,12 +113,12 @@ static hone_status run_row(evaluation *e, size_t index, size_t rows_left, hone_e
     hone_macro_row *row = &report->macro[index];
     char name[32], *folder = NULL;
     snprintf(name, sizeof name, "row-%zu", index);
+    HONE_TRY(hone_workshop_set_model(&e->workshop, o, report, row->path, err));
     HONE_TRY(hone_workshop_folder(&e->workshop, name, &folder, err));
-    hone_workshop_set_box(&e->workshop, o, report, row->path);
     double left = fmax(e->deadline - hone_clock_seconds(), 1);
     hone_macro_options macro = {.worker = o->worker,
-                                .model = row->path,
-                                .data = report->data,
+                                .model = e->workshop.model,
+                                .data = e->workshop.data,
                                 .weights = row->converted ? "bf16" : NULL,
                                 .kernels = e->workshop.object,
                                 .peers = o->peers,

@@ -35,10 +35,6 @@ enum {
 #define LATE_SHARE 0.03
 /* Unplanned memory: the counters of a process with several threads are not exact. */
 #define MEMORY_SLACK ((size_t)2 << 20)
-/* Faster than these multiples of what the machine has been seen to do is not fast but impossible. */
-#define PEAK_MARGIN 1.25
-#define CACHE_MARGIN 2.0
-
 struct hone_group {
     hone_level *level;
     size_t kind_index;
@@ -355,21 +351,6 @@ static hone_status run_group(group *g, int slow, int fast, double budget, hone_f
 
 /* ---- rows ---- */
 
-/* What the operations and bytes of a call take at the least: by the roof, or by what a trusted side of the same row has
- * just done, whichever is faster. */
-static double least_seconds(const group *g, const hone_micro_row *row) {
-    const hone_noise *noise = &g->level->report->noise;
-    double peak = fmax(noise->peak_f32, noise->peak_bf16); /* a NaN loses */
-    double bandwidth = noise->cache_bandwidth;
-    for (int k = 0; k < g->level->side_count; k++) {
-        int side = g->level->sides[k];
-        if (side == HONE_SIDE_CANDIDATE) continue;
-        peak = fmax(peak, row->flops / row->seconds[side]);
-        bandwidth = fmax(bandwidth, row->traffic / row->seconds[side]);
-    }
-    return fmax(row->flops / (peak * PEAK_MARGIN), row->traffic / (bandwidth * CACHE_MARGIN));
-}
-
 static void raise_roof(hone_noise *noise, const hone_noise *now) {
     noise->peak_f32 = fmax(noise->peak_f32, now->peak_f32);
     noise->peak_bf16 = fmax(noise->peak_bf16, now->peak_bf16);
@@ -399,7 +380,7 @@ static void find_impossible(group *g, hone_micro_row *rows, size_t unplanned, ho
     }
     for (int pass = 0; pass < PASSES; pass++) {
         const hone_micro_row *row = &rows[pass];
-        double least = least_seconds(g, row);
+        double least = hone_roof_least_seconds(noise, row);
         for (int again = 0; again < ROOF_AGAIN && row->seconds[c] < least; again++) {
             /* The roof may have been measured while something else had the machine. */
             hone_noise now = *noise;
@@ -407,7 +388,7 @@ static void find_impossible(group *g, hone_micro_row *rows, size_t unplanned, ho
                 HONE_OK)
                 break;
             raise_roof(&g->level->report->noise, &now);
-            least = least_seconds(g, row);
+            least = hone_roof_least_seconds(noise, row);
         }
         if (!(row->seconds[c] < least)) continue;
         snprintf(f->message, sizeof f->message,

@@ -17,6 +17,10 @@ enum {
     MEMORY_BYTES = 96 << 20 /* of each buffer: beyond most last levels */
 };
 
+/* Faster than these multiples of what the machine has been seen to do is not fast but impossible. */
+#define PEAK_MARGIN 1.25
+#define CACHE_MARGIN 2.0
+
 typedef struct job {
     hone_loops_multiply_fn *multiply;
     const hone_loops *loops;
@@ -90,4 +94,15 @@ hone_status hone_roof_measure(hone_crew *crew, unsigned features, hone_noise *no
     free(j.from);
     free(j.to);
     return status;
+}
+
+double hone_roof_least_seconds(const hone_noise *noise, const hone_micro_row *row) {
+    static const hone_side trusted[] = {HONE_SIDE_NAIVE, HONE_SIDE_SHIPPED};
+    double peak = fmax(noise->peak_f32, noise->peak_bf16); /* a NaN loses */
+    double bandwidth = noise->cache_bandwidth;
+    for (size_t i = 0; i < sizeof trusted / sizeof trusted[0]; i++) {
+        peak = fmax(peak, row->flops / row->seconds[trusted[i]]);
+        bandwidth = fmax(bandwidth, row->traffic / row->seconds[trusted[i]]);
+    }
+    return fmax(row->flops / (peak * PEAK_MARGIN), row->traffic / (bandwidth * CACHE_MARGIN));
 }

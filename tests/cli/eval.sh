@@ -95,6 +95,26 @@ run "$hone" eval "$tmp/syntax.c" --macro --data "$tmp/data"
 is 1 "kernels that do not compile"
 has out 'kernels\.c:2' "show the compiler's words"
 
+# Level 2 with a file, on a tiny model: what it has learnt is judged from its adapter.
+if "$hone" eval "$tmp/syntax.c" --micro 2>&1 | grep -q COMPILE_ERROR; then
+    cp "$tmp/data/train.jsonl" "$tmp/data/test.jsonl"
+    run "$hone" eval tests/eval/attacks/learns_nothing.c --macro --steps 30 --seq-len 32 --data "$tmp/data" \
+        --models tests/golden/archs/llama --max-loss-diff 0.01 --output "$tmp/nothing.so" --json "$tmp/nothing.json"
+    is 3 "kernels with which a model learns nothing"
+    has err 'the loss difference is [0-9.]+, more than 0\.01' "are found out"
+    check "by the loss on hidden rows" python3 - "$tmp/nothing.json" <<'PY'
+import json, sys
+report = json.load(open(sys.argv[1]))
+row = report["macro"][0]
+mine, naive = (row["sides"][s]["hidden_loss"] for s in ("candidate", "naive"))
+assert mine > naive + 0.3 and abs(mine - row["untrained_loss"]) < 0.2, (mine, naive, row["untrained_loss"])
+assert row["loss_diff"] >= mine - naive - 1e-9 and report["candidate"]["verdict"] == "not accepted", report["candidate"]
+PY
+    check "and are not delivered" test ! -e "$tmp/nothing.so"
+else
+    skip "level 2 with a file" "this system cannot confine it"
+fi
+
 head -c 1000 /dev/urandom >"$tmp/broken.gguf"
 run "$hone" eval --macro --data "$tmp/data" --models "$tmp/broken.gguf"
 is 1 "a broken model"
