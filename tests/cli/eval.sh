@@ -97,8 +97,11 @@ has out 'kernels\.c:2' "show the compiler's words"
 
 # Level 2 with a file, on a tiny model: what it has learnt is judged from its adapter.
 if "$hone" eval "$tmp/syntax.c" --micro 2>&1 | grep -q COMPILE_ERROR; then
-    cp "$tmp/data/train.jsonl" "$tmp/data/test.jsonl"
-    run "$hone" eval tests/eval/attacks/learns_nothing.c --macro --steps 30 --seq-len 32 --data "$tmp/data" \
+    mkdir "$tmp/text"
+    for i in 1 2 3 4 5 6 7 8; do
+        echo '{"text":"A procedure that finds out whether something holds, case number '$i'."}'
+    done | tee "$tmp/text/train.jsonl" >"$tmp/text/test.jsonl"
+    run "$hone" eval tests/eval/attacks/learns_nothing.c --macro --steps 30 --seq-len 32 --data "$tmp/text" \
         --models tests/golden/archs/llama --max-loss-diff 0.01 --output "$tmp/nothing.so" --json "$tmp/nothing.json"
     is 3 "kernels with which a model learns nothing"
     has err 'the loss difference is [0-9.]+, more than 0\.01' "are found out"
