@@ -11,7 +11,8 @@ hone_status hone_sha256(const void *data, size_t size, char out[HONE_SHA256_TEXT
                         hone_error *err) {
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned length = 0;
-    if (EVP_Digest(data ? data : "", size, digest, &length, EVP_sha256(), NULL) != 1 || length != 32)
+    if (EVP_Digest(data ? data : "", size, digest, &length, EVP_sha256(), NULL) != 1 ||
+        length != 32)
         return hone_fail(err, HONE_ERR_INTERNAL, "OpenSSL cannot compute a SHA-256");
     for (unsigned i = 0; i < length; i++) snprintf(out + 2 * i, 3, "%02x", digest[i]);
     return HONE_OK;

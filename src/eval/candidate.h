@@ -10,8 +10,8 @@
 typedef struct hone_workshop {
     char *folder; /* below $TMPDIR, this user's alone; removed at the end */
     char *object; /* the compiled kernels; NULL: the candidate is built in, or did not compile */
-    /* Of the model that is trained and of the data, absolute, since a box has a folder of its own; and where the files of
-     * a hub's folder are that are links in it, or NULL. */
+    /* Of the model that is trained and of the data, absolute, since a box has a folder of its own; and where the files
+     * of a hub's folder are that are links in it, or NULL. */
     char *model, *data, *blobs;
     const char *readable[8];  /* of `box`, NULL at its end */
     const char *env[8];       /* likewise */

@@ -224,7 +224,7 @@ static hone_status finish_peers(paired_run *run, hone_error *err) {
     return HONE_OK;
 }
 
-/* What hidden rows and sabotage will take after the steps, about: half a step's time for the tokens of a forward pass. */
+/* What hidden rows and sabotage will take after the steps, about: half a step's time for a forward pass. */
 static double seconds_afterwards(const paired_run *run) {
     const hone_macro_options *o = run->r->options;
     double step = median_round(run) / (double)run->count;

@@ -10,8 +10,8 @@
 hone_status hone_roof_measure(hone_crew *crew, unsigned features, hone_noise *noise,
                               hone_error *err);
 
-/* What the operations and bytes of a row's call take at the least, in seconds: by this roof, or by what the naive or the
- * shipped side of the same row has just done, whichever is faster, with a margin. */
+/* What the operations and bytes of a row's call take at the least, in seconds: by this roof, or by what the naive or
+ * the shipped side of the same row has just done, whichever is faster, with a margin. */
 double hone_roof_least_seconds(const hone_noise *noise, const hone_micro_row *row);
 
 #endif
