@@ -25,8 +25,12 @@ is 1 "no file of the packages names the folder it was built or installed in"
 check "the installed program runs" "$prefix/bin/hone" --version
 has out '^hone [0-9]+\.[0-9]+\.[0-9]+' "and says its version"
 
-# The shared libraries export the functions of the public headers, all of them and nothing else.
-declared() { sed 's|/\*.*\*/||; /^ *\*/d; /^\/\*/d' "$root"/include/*.h | grep -oE '\bhone_[a-z0-9_]+\(' | tr -d '('; }
+# What hone_kernels.h declares is for files of kernels, which export it themselves.
+check "a file of kernels builds with the installed header" cc -std=c11 -shared -fPIC -I"$prefix/include" \
+    -o "$tmp/kernels.so" "$root/examples/kernels.c" -lm
+
+# The shared libraries export the functions of the public header, all of them and nothing else.
+declared() { sed 's|/\*.*\*/||; /^ *\*/d; /^\/\*/d' "$root"/include/hone.h | grep -oE '\bhone_[a-z0-9_]+\(' | tr -d '('; }
 exported() { nm -D --defined-only "$1" | awk '{ sub(/@.*/, "", $3); print $3 }' | grep -vE '^(_init|_fini|__.*|)$'; }
 # What AddressSanitizer adds to a library is not ours.
 exported "$libdir/libhone_lab.so" | sort -u >"$tmp/exported"
