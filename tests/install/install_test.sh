@@ -30,7 +30,9 @@ check "a file of kernels builds with the installed header" cc -std=c11 -shared -
     -o "$tmp/kernels.so" "$root/examples/kernels.c" -lm
 
 # The shared libraries export the functions of the public header, all of them and nothing else.
-declared() { sed 's|/\*.*\*/||; /^ *\*/d; /^\/\*/d' "$root"/include/hone.h | grep -oE '\bhone_[a-z0-9_]+\(' | tr -d '('; }
+declared() {
+    sed 's|/\*.*\*/||; /^ *\*/d; /^\/\*/d' "$root/include/hone.h" | grep -oE '\bhone_[a-z0-9_]+\(' | tr -d '('
+}
 exported() { nm -D --defined-only "$1" | awk '{ sub(/@.*/, "", $3); print $3 }' | grep -vE '^(_init|_fini|__.*|)$'; }
 # What AddressSanitizer adds to a library is not ours.
 exported "$libdir/libhone_lab.so" | sort -u >"$tmp/exported"
