@@ -42,7 +42,7 @@ static void add_words(const char **argv, int *count, char *text) {
 
 static bool start(bench_runner *r, const char *name, const char **argv, double limit) {
     hone_error err;
-    if (hone_worker_start(&r->worker, name, (char *const *)(uintptr_t)argv, &err) != HONE_OK)
+    if (hone_worker_start(&r->worker, name, (char *const *)(uintptr_t)argv, NULL, &err) != HONE_OK)
         return failed(r, &err);
     return wait_for(r, "start", limit);
 }
