@@ -357,7 +357,7 @@ typedef struct hone_eval_options {
     const char *const
         *peers; /* [peer_count] commands that train like `hone train --json --lockstep` */
     size_t peer_count;
-    double budget; /* seconds that all of it may take; 0: 300, or 45 when quick */
+    double budget; /* seconds that all of it may take; 0: 300, or 41 when quick */
     int steps; /* of macro fine-tuning for each set; 0: as many as the figures take; at most HONE_EVAL_MAX_PAIRS */
     int trials;              /* interleaved micro pairs at least; 0: 8; 5 to HONE_EVAL_MAX_PAIRS */
     int batch_size, seq_len; /* of macro; 0: 1 and 256, or 64 when quick */
