@@ -211,17 +211,17 @@ def report(**fields):
 
 
 def train(options, batches, trainable, step):
-    """Reports `step(batch)`, which learns and returns the loss, for each batch."""
+    """Reports `step(batch)`, which learns and returns the loss, for each batch; led in steps, until the input ends."""
     tokens = options.batch_size * options.max_seq_length
     rates, loss = [], None
     report(event="start", iters=options.iters, trainable=trainable)
     for number, batch in enumerate(batches, 1):
         if options.lockstep and not sys.stdin.readline():
-            sys.exit(f"stopped after step {number - 1} of {options.iters}: the input ended")
+            break
         start = time.perf_counter()
         loss = step(batch)
         seconds = time.perf_counter() - start
         rates.append(tokens / seconds)
         report(event="step", iter=number, loss=loss, tokens_per_sec=rates[-1], seconds=seconds)
     counted = rates[2:] if len(rates) > 4 else rates
-    report(event="done", final_loss=loss, tokens_per_sec_median=statistics.median(counted))
+    report(event="done", final_loss=loss, tokens_per_sec_median=statistics.median(counted) if counted else None)

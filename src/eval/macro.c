@@ -122,6 +122,13 @@ static hone_status forgive_peer(paired_run *run, size_t at, hone_status status, 
 
 static bool runs(const paired_run *run, size_t at) { return run->led[at].result != NULL; }
 
+/* By the last part of the command's last path: "peer: torch_lora.py". */
+static void name_peer(hone_training *t, const char *command) {
+    const char *slash = strrchr(command, '/'), *name = slash ? slash + 1 : command;
+    snprintf(t->name, sizeof t->name, "peer: %.*s",
+             (int)HONE_MIN(strcspn(name, " '\""), (size_t)57), name);
+}
+
 static hone_status start_peers(paired_run *run, hone_error *err) {
     const hone_macro_options *o = run->r->options;
     hone_macro_row *row = run->r->row;
@@ -134,7 +141,7 @@ static hone_status start_peers(paired_run *run, hone_error *err) {
         hone_training *t = &row->peers[i];
         size_t at = run->count++;
         hone_training_options options = side_options(run->r, HONE_SIDE_SHIPPED, o->seed);
-        snprintf(t->name, sizeof t->name, "peer: %.57s", o->peers[i]);
+        name_peer(t, o->peers[i]);
         t->tokens_per_sec = t->hidden_loss = NAN;
         run->training[at] = t;
         options.ops = NULL;
