@@ -311,6 +311,7 @@ static void test_attempts_are_real(void **state) {
     } real[] = {{"files", 0},   {"files", 1},   {"files", 2},   {"files", 6},
                 {"changes", 0}, {"network", 0}, {"network", 6}, {"processes", 5}};
     (void)state;
+    need_confinement();
     for (size_t i = 0; i < sizeof real / sizeof real[0]; i++) {
         char *object = compile_attack(&temp, real[i].file), digits[16];
         int pipe[2];
