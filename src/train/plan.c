@@ -20,6 +20,8 @@
 #define MIB ((size_t)1 << 20)
 /* What a limit leaves beside the plan: for code that has not run yet, stacks, rows being read, the C library. */
 #define HEADROOM (4 * MIB)
+/* What is resident when a training is planned is not the same in every run: advice has to hold in the next one. */
+#define ADVICE_SLACK MIB
 #define ARENA_PAGE (2 * MIB)
 
 /* ---- working memory ---- */
@@ -296,7 +298,7 @@ static bool fits(const ground *g, const hone_train_options *o) {
     if (open_sketch(&s, g->model, o, NULL) != HONE_OK) return false;
     hone_train_plan plan = plan_with(g, &s, o, s.model.config.layers);
     close_sketch(&s);
-    return within(&plan, o->mem_limit);
+    return o->mem_limit > ADVICE_SLACK && within(&plan, o->mem_limit - ADVICE_SLACK);
 }
 
 /* ---- what would fit ---- */
