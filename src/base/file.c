@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -230,6 +231,17 @@ hone_status hone_file_make_directories(const char *path, hone_error *err) {
     }
     free(part);
     return status;
+}
+
+static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *place) {
+    (void)st, (void)kind, (void)place;
+    (void)remove(path);
+    return 0;
+}
+
+void hone_file_remove_tree(const char *path) {
+    enum { OPEN_FOLDERS = 16 };
+    (void)nftw(path, remove_entry, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS);
 }
 
 char *hone_path_join(const char *directory, const char *name) {

@@ -43,6 +43,9 @@ bool hone_file_exists(const char *path);
 bool hone_file_is_directory(const char *path);
 hone_status hone_file_make_directories(const char *path, hone_error *err); /* like mkdir -p */
 
+/* Removes a folder with all that is in it, as far as the system allows. Links are removed, not followed. */
+void hone_file_remove_tree(const char *path);
+
 /* "a/b" from "a" and "b"; the caller frees. NULL when out of memory. */
 char *hone_path_join(const char *directory, const char *name);
 

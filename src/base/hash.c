@@ -20,9 +20,9 @@ hone_status hone_sha256(const void *data, size_t size, char out[HONE_SHA256_TEXT
 
 hone_status hone_sha256_file(const char *path, size_t limit, char out[HONE_SHA256_TEXT],
                              hone_error *err) {
-    hone_buf buf = hone_buf_make(limit);
-    hone_status status = hone_file_read(path, limit, &buf, err);
-    if (status == HONE_OK) status = hone_sha256(buf.data, buf.size, out, err);
+    hone_buf buf;
+    HONE_TRY(hone_file_read(path, limit, &buf, err));
+    hone_status status = hone_sha256(buf.data, buf.size, out, err);
     hone_buf_free(&buf);
     return status;
 }

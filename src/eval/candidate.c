@@ -7,15 +7,12 @@
 #include "eval/compile.h"
 #include "eval/score.h"
 
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-enum { OBJECT_LIMIT = 64 << 20, OPEN_FOLDERS = 16 };
-#define SAME_LOSS 0.01 /* what counts as the same convergence */
+enum { OBJECT_LIMIT = 64 << 20 };
 
 /* ---- the folder ---- */
 
@@ -48,15 +45,8 @@ static void free_paths(hone_workshop *workshop) {
     workshop->model = workshop->data = workshop->blobs = NULL;
 }
 
-static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *place) {
-    (void)st, (void)kind, (void)place;
-    (void)remove(path);
-    return 0;
-}
-
 void hone_workshop_close(hone_workshop *workshop) {
-    /* Links are removed, not followed: processes that nobody trusts have written here. */
-    if (workshop->folder) nftw(workshop->folder, remove_entry, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS);
+    if (workshop->folder) hone_file_remove_tree(workshop->folder);
     for (size_t i = 0; i < sizeof workshop->variables / sizeof workshop->variables[0]; i++)
         free(workshop->variables[i]);
     free_paths(workshop);
@@ -168,7 +158,7 @@ bool hone_candidate_judge(hone_eval_report *report) {
         snprintf(c->reason, sizeof c->reason, "a kernel is wrong");
     } else if (score.rows_failed > 0) {
         snprintf(c->reason, sizeof c->reason, "a training with it failed");
-    } else if (score.worst_loss_diff > SAME_LOSS) {
+    } else if (score.worst_loss_diff > HONE_SAME_LOSS) {
         snprintf(c->reason, sizeof c->reason,
                  "a training with it learns something else: its loss is %.4f from the naive one's",
                  score.worst_loss_diff);
@@ -184,10 +174,9 @@ bool hone_candidate_judge(hone_eval_report *report) {
 
 hone_status hone_candidate_deliver(const hone_workshop *workshop, const hone_eval_options *options,
                                    const hone_eval_report *report, hone_error *err) {
-    hone_buf object = hone_buf_make(OBJECT_LIMIT);
-    hone_status status = hone_file_read(workshop->object, OBJECT_LIMIT, &object, err);
-    if (status == HONE_OK)
-        status = hone_file_write_atomic(options->output, object.data, object.size, err);
+    hone_buf object;
+    HONE_TRY(hone_file_read(workshop->object, OBJECT_LIMIT, &object, err));
+    hone_status status = hone_file_write_atomic(options->output, object.data, object.size, err);
     if (status == HONE_OK) status = hone_accept_kernels(options->output, report, err);
     hone_buf_free(&object);
     return status;

@@ -11,7 +11,6 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -271,12 +270,6 @@ static hone_status make_work(compilation *c, const char *folder, const hone_buf 
     return write_into(c, source_name, source->data ? source->data : "", source->size, err);
 }
 
-static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *at) {
-    (void)info, (void)kind, (void)at;
-    (void)remove(path);
-    return 0;
-}
-
 /* ---- the steps ----------------------------------------------------------------------------------- */
 
 static hone_status preprocess(compilation *c, hone_error *err) {
@@ -358,7 +351,7 @@ hone_status hone_compile_kernels(const char *source, const hone_compile_options 
     c.deadline = begin + (options->seconds > 0 ? options->seconds : default_seconds);
     c.said = hone_buf_make(HONE_DIAGNOSTICS_LIMIT);
     hone_status status = compile(&c, &text, folder, err);
-    if (c.work) (void)nftw(c.work, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    if (c.work) hone_file_remove_tree(c.work);
     for (int i = 0; i < 4; i++) free(c.around[i]);
     free(c.compiler);
     free(c.work);

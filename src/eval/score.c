@@ -224,8 +224,9 @@ const char *hone_verdict_micro(double speedup) {
 }
 
 hone_macro_verdict hone_verdict_macro(double speedup, double memory_ratio, double loss_diff) {
-    return (hone_macro_verdict){
-        .faster = speedup >= 1.2, .smaller = memory_ratio <= 0.7, .converges = loss_diff <= 0.01};
+    return (hone_macro_verdict){.faster = speedup >= 1.2,
+                                .smaller = memory_ratio <= 0.7,
+                                .converges = loss_diff <= HONE_SAME_LOSS};
 }
 
 const char *hone_consistency(const hone_eval_report *report) {

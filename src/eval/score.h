@@ -4,6 +4,9 @@
 
 #include "eval/report.h"
 
+/* The largest loss difference that counts as the same convergence. */
+#define HONE_SAME_LOSS 0.01
+
 /* 0.6 * correct share + 0.4 * min(speedup / 1.2, 2). */
 double hone_score_micro(double correct_share, double speedup);
 
@@ -52,7 +55,7 @@ const char *hone_verdict_micro(double speedup);
 
 typedef struct hone_macro_verdict {
     bool faster, smaller,
-        converges; /* >= 20% faster, <= 0.7 of the memory, loss difference <= 0.01 */
+        converges; /* >= 20% faster, <= 0.7 of the memory, loss difference <= HONE_SAME_LOSS */
 } hone_macro_verdict;
 hone_macro_verdict hone_verdict_macro(double speedup, double memory_ratio, double loss_diff);
 

@@ -347,6 +347,24 @@ static void paths_are_joined(void **state) {
     expect_text(hone_path_home(), "/h/.cache/hone");
 }
 
+static void trees_are_removed_and_links_not_followed(void **state) {
+    (void)state;
+    temp_folder kept = temp_make(), gone = temp_make();
+    char *outside = temp_path(&kept, "outside"), *folder = temp_path(&gone, "a/b"),
+         *inside = temp_path(&gone, "a/b/file"), *link = temp_path(&gone, "a/link");
+    hone_error err;
+    assert_ok(hone_file_write_atomic(outside, "x", 1, &err), err);
+    assert_ok(hone_file_make_directories(folder, &err), err);
+    assert_ok(hone_file_write_atomic(inside, "x", 1, &err), err);
+    assert_int_equal(symlink(kept.path, link), 0);
+    hone_file_remove_tree(gone.path);
+    assert_false(hone_file_exists(gone.path));
+    assert_true(hone_file_exists(outside)); /* behind the link */
+    hone_file_remove_tree(gone.path);       /* nothing there: nothing happens */
+    free(outside), free(folder), free(inside), free(link);
+    temp_remove(&kept);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_failed_call_leaves_the_old_file),
@@ -359,6 +377,7 @@ int main(void) {
         cmocka_unit_test(dropped_pages_come_back),
         cmocka_unit_test(folders_are_made_with_their_parents),
         cmocka_unit_test(paths_are_joined),
+        cmocka_unit_test(trees_are_removed_and_links_not_followed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
