@@ -378,28 +378,16 @@ char *hone_cli_read(const char *path, size_t limit, size_t *size, hone_error *er
     return text;
 }
 
-static char *known_path(const hone_known_model *models, size_t count, const char *name,
-                        bool *known) {
-    *known = false;
-    for (size_t i = 0; i < count; i++) {
-        const hone_known_model *m = &models[i];
-        bool match = !name || strcmp(name, m->name) == 0 || (m->hub && strcmp(name, m->hub) == 0);
-        if (!match) continue;
-        *known = true;
-        if (m->path) return strdup(m->path);
-        if (!name) return NULL; /* the first of the table is the one that `make run` fetches */
-    }
-    return NULL;
-}
-
 char *hone_cli_resolve_model(const char *name, hone_error *err) {
     struct stat st;
     if (name && stat(name, &st) == 0) return strdup(name);
     hone_known_model *models = NULL;
     size_t count = 0;
     if (hone_known_models(&models, &count, err) != HONE_OK) return NULL;
-    bool known;
-    char *path = known_path(models, count, name, &known);
+    /* the first of the table is the one that `make run` fetches */
+    const hone_known_model *model = name ? hone_known_model_find(models, count, name) : models;
+    char *path = model && model->path ? strdup(model->path) : NULL;
+    bool known = model != NULL;
     hone_known_models_free(&models, count);
     if (path) return path;
     err->status = HONE_ERR_IO;

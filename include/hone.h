@@ -337,6 +337,11 @@ typedef struct hone_known_model {
 hone_status hone_known_models(hone_known_model **models, size_t *count, hone_error *err);
 void hone_known_models_free(hone_known_model **models, size_t count);
 
+/* The one that `wanted` means: its name, its hub name, its path, or the beginning of its own name in any case, whole
+ * parts of it ("qwen3", "SmolLM2", "phi-3.5"). NULL when it is none of them, or more than one. */
+const hone_known_model *hone_known_model_find(const hone_known_model *models, size_t count,
+                                              const char *wanted);
+
 /* ---- evaluation (libhone_lab) ------------------------------------------------------------------- */
 
 enum { HONE_EVAL_MAX_PAIRS = 1024 };

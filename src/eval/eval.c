@@ -261,17 +261,14 @@ static void name_of_path(const char *path, char *out, size_t size) {
         *dot = 0;
 }
 
-/* `wanted` is a path, or the name or hub name of a known model. */
+/* `wanted` is a path, or what hone_known_model_find takes. What is here comes first: a folder may have such a name. */
 static hone_status discover_wanted(evaluation *e, const char *wanted, const hone_known_model *known,
                                    size_t count, hone_error *err) {
-    for (size_t i = 0; i < count; i++) {
-        const hone_known_model *k = &known[i];
-        if (strcmp(wanted, k->name) == 0 || (k->hub && strcmp(wanted, k->hub) == 0) ||
-            (k->path && strcmp(wanted, k->path) == 0))
-            return discover_known(e, k, err);
-    }
     char last[192];
     bool here = hone_file_exists(wanted);
+    const hone_known_model *k = hone_known_model_find(known, count, wanted);
+    if (k && (!here || (k->path && strcmp(k->path, wanted) == 0)))
+        return discover_known(e, k, err);
     const hone_macro_row *same = here ? find_same_file(e, wanted) : find_name(e, wanted);
     if (same) return skip_repeated(e, wanted, same);
     name_of_path(wanted, last, sizeof last);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { REVISION_LIMIT = 255 };
 
@@ -153,6 +154,29 @@ hone_status hone_known_models(hone_known_model **models, size_t *count, hone_err
     *models = list;
     *count = KNOWN_COUNT;
     return HONE_OK;
+}
+
+/* Whether `wanted` is the beginning of the model's own name, without the organization, up to the end of a part. */
+static bool begins_name(const hone_known_model *model, const char *wanted) {
+    const char *slash = strchr(model->name, '/'), *own = slash ? slash + 1 : model->name;
+    size_t size = strlen(wanted);
+    return size > 0 && strncasecmp(own, wanted, size) == 0 && strchr("- ", own[size]);
+}
+
+const hone_known_model *hone_known_model_find(const hone_known_model *models, size_t count,
+                                              const char *wanted) {
+    const hone_known_model *found = NULL;
+    size_t begun = 0;
+    for (size_t i = 0; i < count; i++) {
+        const hone_known_model *m = &models[i];
+        if (strcmp(wanted, m->name) == 0 || (m->hub && strcmp(wanted, m->hub) == 0) ||
+            (m->path && strcmp(wanted, m->path) == 0))
+            return m;
+        if (!begins_name(m, wanted)) continue;
+        found = m;
+        begun++;
+    }
+    return begun == 1 ? found : NULL;
 }
 
 void hone_known_models_free(hone_known_model **models, size_t count) {

@@ -127,12 +127,44 @@ static void where_the_hubs_cache_is(void **state) {
     assert_string_equal(where(QWEN), "/.cache/huggingface/hub" SNAPSHOTS "/c");
 }
 
+/* Name of what `wanted` means; NULL when nothing. */
+static const char *find(const char *wanted) {
+    hone_known_model *models = NULL;
+    size_t count = 0;
+    assert_int_equal(hone_known_models(&models, &count, NULL), HONE_OK);
+    const hone_known_model *found = hone_known_model_find(models, count, wanted);
+    const char *name = found ? found->name : NULL;
+    hone_known_models_free(&models, count);
+    return name;
+}
+
+static void by_a_short_name(void **state) {
+    (void)state;
+    assert_string_equal(find(GGUF), GGUF);
+    assert_string_equal(find(QWEN), QWEN);
+    assert_string_equal(find("SmolLM2"), GGUF);
+    assert_string_equal(find("smollm"), "mlx-community/SmolLM-135M-Instruct-4bit");
+    assert_string_equal(find("qwen3"), QWEN);
+    assert_string_equal(find("Qwen3-0.6B"), QWEN);
+    assert_string_equal(find("qwen2.5"), "mlx-community/Qwen2.5-0.5B-Instruct-4bit");
+    assert_null(find("qwen")); /* a part alone, or nothing, or too much */
+    assert_null(find("Qwen3-0"));
+    assert_null(find(""));
+    assert_null(find("mlx-community"));
+    assert_null(find("Qwen3-0.6B-bf16-more"));
+    put("/home/models/SmolLM2-135M-Instruct.Q4_1.gguf");
+    char path[128];
+    snprintf(path, sizeof path, "%s/home/models/SmolLM2-135M-Instruct.Q4_1.gguf", root);
+    assert_string_equal(find(path), GGUF);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(nothing_here, setup, teardown),
         cmocka_unit_test_setup_teardown(in_our_folder, setup, teardown),
         cmocka_unit_test_setup_teardown(in_the_hubs_cache, setup, teardown),
         cmocka_unit_test_setup_teardown(where_the_hubs_cache_is, setup, teardown),
+        cmocka_unit_test_setup_teardown(by_a_short_name, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,13 +6,12 @@ VEC_INLINE float sum_squares(const void *x, hone_dtype dtype, size_t n) {
     vec_f s0 = vec_zero(), s1 = s0, s2 = s0, s3 = s0;
     size_t i = 0;
     for (; i + 4 * VEC_WIDTH <= n; i += 4 * VEC_WIDTH) {
-        vec_f v0 = vec_load_as(x, dtype, i), v1 = vec_load_as(x, dtype, i + VEC_WIDTH);
-        vec_f v2 = vec_load_as(x, dtype, i + 2 * VEC_WIDTH),
-              v3 = vec_load_as(x, dtype, i + 3 * VEC_WIDTH);
-        s0 = vec_fma(v0, v0, s0);
-        s1 = vec_fma(v1, v1, s1);
-        s2 = vec_fma(v2, v2, s2);
-        s3 = vec_fma(v3, v3, s3);
+        vec_2 u = vec_load_2_as(x, dtype, i, dtype),
+              v = vec_load_2_as(x, dtype, i + VEC_2_WIDTH, dtype);
+        s0 = vec_fma(u.a, u.a, s0);
+        s1 = vec_fma(u.b, u.b, s1);
+        s2 = vec_fma(v.a, v.a, s2);
+        s3 = vec_fma(v.b, v.b, s3);
     }
     for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) {
         vec_f v = vec_load_as(x, dtype, i);
