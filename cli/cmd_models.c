@@ -14,8 +14,10 @@ static const hone_cli_verb verb = {
     .name = "models",
     .arguments = "[OPTION]...",
     .about =
-        "Lists the models that hone knows by name and where they are on this machine. Their names,\n"
-        "or the beginnings of these (SmolLM2, qwen3), can be given to --model and --models in place\n"
+        "Lists the models that hone knows by name and where they are on this machine. Their "
+        "names,\n"
+        "or the beginnings of these (SmolLM2, qwen3), can be given to --model and --models in "
+        "place\n"
         "of a path. Looked for in $HONE_HOME/models (default ~/.cache/hone/models) and in the\n"
         "Hugging Face hub's cache ($HF_HUB_CACHE, $HF_HOME/hub).",
     .options = options,

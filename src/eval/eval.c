@@ -267,8 +267,7 @@ static hone_status discover_wanted(evaluation *e, const char *wanted, const hone
     char last[192];
     bool here = hone_file_exists(wanted);
     const hone_known_model *k = hone_known_model_find(known, count, wanted);
-    if (k && (!here || (k->path && strcmp(k->path, wanted) == 0)))
-        return discover_known(e, k, err);
+    if (k && (!here || (k->path && strcmp(k->path, wanted) == 0))) return discover_known(e, k, err);
     const hone_macro_row *same = here ? find_same_file(e, wanted) : find_name(e, wanted);
     if (same) return skip_repeated(e, wanted, same);
     name_of_path(wanted, last, sizeof last);

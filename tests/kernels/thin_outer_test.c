@@ -71,7 +71,7 @@ static void check(const problem *p, size_t begin, size_t end, const char *tier) 
 
 static void sizes(const hone_kernels *kernels, const char *tier) {
     static const size_t rows[] = {1, 2, 37, 300}, ranks[] = {1, 3, 4, 7, 8, 9, 16},
-                        cols[] = {1, 3, 4, 8, 11, 12, 16, 24, 25, 47, 48, 49, 97};
+                        cols[] = {1, 3, 4, 8, 11, 12, 16, 24, 25, 47, 48, 49, 97, 131};
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
         for (size_t i = 0; i < sizeof ranks / sizeof *ranks; i++) {
             for (size_t j = 0; j < sizeof cols / sizeof *cols; j++) {

@@ -20,14 +20,18 @@
 
 #include "kernels/vec/unpack.h"
 
-enum { CODE_BLOCK = 32, CODE_BYTES = CODE_BLOCK / 2, DIGITS = 3 };
+enum { CODE_BLOCK = 32, CODE_BYTES = CODE_BLOCK / 2, DIGITS = 3, QUAD = 4 };
 enum { FIXED_COLUMNS = 2048 }; /* of x in fixed point at a time: 7 KiB */
 
-/* Two blocks of x. A digit's halves lie as the low and the high nibbles of the blocks' codes do. */
-typedef struct fixed_pair {
-    _Alignas(32) int8_t digit[DIGITS][2][2 * CODE_BYTES];
-    float scale[4]; /* of block 0, factor * its sum, of block 1, factor * its sum */
-} fixed_pair;
+/* QUAD blocks of x: two pairs. A digit's halves lie as the low and the high nibbles of a pair's codes do. Of each block,
+ * `scale` holds its scale and factor * the sum of its elements, in the order of quad_place. */
+typedef struct fixed_quad {
+    _Alignas(32) int8_t digit[QUAD / 2][DIGITS][2][2 * CODE_BYTES];
+    _Alignas(32) float scale[2 * QUAD];
+} fixed_quad;
+
+/* Where a block's two numbers stand, so that those of a pair are in the two halves of a vector, at the same place. */
+VEC_INLINE int quad_place(int block) { return block % 2 * 4 + block / 2 * 2; }
 
 /* 32 integers of at most 8 bits each as bytes, in order. */
 VEC_INLINE __m256i pack_bytes(const __m256i v[4]) {
@@ -36,8 +40,8 @@ VEC_INLINE __m256i pack_bytes(const __m256i v[4]) {
     return _mm256_permutevar8x32_epi32(_mm256_packs_epi16(words, more), order);
 }
 
-/* Block `which` of a pair; x: 32 elements in the order of the codes. */
-VEC_INLINE void fix_block(const vec_f x[4], float factor, int which, fixed_pair *to) {
+/* Block `which` of four; x: 32 elements in the order of the codes. */
+VEC_INLINE void fix_block(const vec_f x[4], float factor, int which, fixed_quad *to) {
     const float one = 127 * 0x1p15f;
     vec_f larger =
         vec_max(vec_max(vec_abs(x[0]), vec_abs(x[1])), vec_max(vec_abs(x[2]), vec_abs(x[3])));
@@ -53,15 +57,18 @@ VEC_INLINE void fix_block(const vec_f x[4], float factor, int which, fixed_pair 
     }
     for (int d = 0; d < DIGITS; d++) {
         __m256i bytes = pack_bytes(digit[d]);
-        memcpy(to->digit[d][0] + which * CODE_BYTES, &bytes, CODE_BYTES);
-        memcpy(to->digit[d][1] + which * CODE_BYTES, (char *)&bytes + CODE_BYTES, CODE_BYTES);
+        int8_t(*half)[2 * CODE_BYTES] = to->digit[which / 2][d];
+        memcpy(half[0] + which % 2 * CODE_BYTES, &bytes, CODE_BYTES);
+        memcpy(half[1] + which % 2 * CODE_BYTES, (char *)&bytes + CODE_BYTES, CODE_BYTES);
     }
-    to->scale[2 * which] = largest / one;
-    to->scale[2 * which + 1] = factor * vec_sum((x[0] + x[1]) + (x[2] + x[3]));
+    float *scale = to->scale + quad_place(which);
+    scale[0] = largest / one;
+    scale[1] = factor * vec_sum((x[0] + x[1]) + (x[2] + x[3]));
 }
 
-/* The codes of two blocks times x, in units of x's scale; block 0 in the lower four lanes. */
-VEC_INLINE vec_f multiply_codes(const uint8_t *codes, const uint8_t *more, const fixed_pair *x) {
+/* The codes of two blocks times those of pair `pair` of x, in units of x's scale; the first in the lower four lanes. */
+VEC_INLINE vec_f multiply_codes(const uint8_t *codes, const uint8_t *more, const fixed_quad *x,
+                                int pair) {
     const __m256i mask = _mm256_set1_epi8(15);
     const __m256i worth[DIGITS] = {_mm256_set1_epi16(-0x8000), _mm256_set1_epi16(0x100),
                                    _mm256_set1_epi16(1)};
@@ -72,8 +79,8 @@ VEC_INLINE vec_f multiply_codes(const uint8_t *codes, const uint8_t *more, const
     __m256i high = _mm256_and_si256(_mm256_srli_epi16(both, 4), mask), sum[DIGITS];
 #pragma GCC unroll 3
     for (int d = 0; d < DIGITS; d++) {
-        __m256i a = _mm256_maddubs_epi16(low, *(const __m256i *)x->digit[d][0]);
-        __m256i b = _mm256_maddubs_epi16(high, *(const __m256i *)x->digit[d][1]);
+        __m256i a = _mm256_maddubs_epi16(low, *(const __m256i *)x->digit[pair][d][0]);
+        __m256i b = _mm256_maddubs_epi16(high, *(const __m256i *)x->digit[pair][d][1]);
         sum[d] = _mm256_madd_epi16(_mm256_add_epi16(a, b), worth[d]);
     }
     /* 2^15 is no 16-bit integer, its negative is. */
@@ -98,58 +105,62 @@ VEC_INLINE int load_halves(hone_dtype dtype, const uint8_t *p) {
 /* A row's sums so far. */
 typedef struct code_sums {
     vec_f products; /* to be added up */
-    __m128 shifts;  /* m * sum(x) in lanes 1 and 3 */
+    vec_f shifts;   /* m * sum(x) in the odd lanes */
 } code_sums;
 
-/* Adds two blocks: their codes, and their (d, m, d, m). */
-VEC_INLINE void add_codes(const uint8_t *codes, const uint8_t *more, __m128 affine,
-                          const fixed_pair *x, code_sums *sums) {
-    const __m256i spread = _mm256_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2);
-    __m128 scaled = affine * _mm_load_ps(x->scale);
-    vec_f d = _mm256_permutevar8x32_ps(_mm256_castps128_ps256(scaled), spread);
-    sums->products = vec_fma(multiply_codes(codes, more, x), d, sums->products);
-    sums->shifts += scaled;
+/* (d, m) of QUAD blocks, in the order of quad_place: at p[], of an AFFINE4 matrix those of group[]. */
+VEC_INLINE vec_f load_quad(hone_dtype dtype, const hone_matrix *w, const uint8_t *const p[QUAD],
+                           const size_t group[QUAD]) {
+    if (dtype == HONE_AFFINE4) {
+        vec_f both = vec_zero();
+        for (int b = 0; b < QUAD; b++) {
+            both[quad_place(b)] = affine_value(w->scales, w->affine_dtype, group[b]);
+            both[quad_place(b) + 1] = affine_value(w->biases, w->affine_dtype, group[b]);
+        }
+        return both;
+    }
+    return _mm256_cvtph_ps(_mm_setr_epi32(load_halves(dtype, p[0]), load_halves(dtype, p[2]),
+                                          load_halves(dtype, p[1]), load_halves(dtype, p[3])));
 }
 
-/* Two blocks at p and p2 of a row whose AFFINE4 groups are `group` and group2. */
-VEC_INLINE void add_blocks(hone_dtype dtype, const hone_matrix *w, const uint8_t *p,
-                           const uint8_t *p2, size_t group, size_t group2, const fixed_pair *x,
-                           code_sums *sums) {
-    const size_t skip = before_codes(dtype);
-    __m128 affine;
-    if (dtype == HONE_AFFINE4) {
-        affine = _mm_setr_ps(affine_value(w->scales, w->affine_dtype, group),
-                             affine_value(w->biases, w->affine_dtype, group),
-                             affine_value(w->scales, w->affine_dtype, group2),
-                             affine_value(w->biases, w->affine_dtype, group2));
-    } else {
-        __m128i halves = _mm_cvtsi32_si128(load_halves(dtype, p));
-        affine = _mm_cvtph_ps(_mm_insert_epi32(halves, load_halves(dtype, p2), 1));
-    }
-    add_codes(p + skip, p2 + skip, affine, x, sums);
+/* Adds `count` blocks of a row, the first at p. Of those that are missing a scale may be anything: x is 0 there. */
+VEC_INLINE void add_quad(hone_dtype dtype, const hone_matrix *w, const uint8_t *p, size_t count,
+                         const size_t group[QUAD], const fixed_quad *x, code_sums *sums) {
+    static const uint8_t none[CODE_BYTES + 4] = {0};
+    const size_t skip = before_codes(dtype), bytes = skip + CODE_BYTES;
+    const uint8_t *at[QUAD];
+    for (size_t b = 0; b < QUAD; b++) at[b] = b < count ? p + b * bytes : none;
+    vec_f scaled = load_quad(dtype, w, at, group) * *(const vec_f *)x->scale;
+    sums->shifts += scaled;
+    vec_f products = multiply_codes(at[0] + skip, at[1] + skip, x, 0);
+    sums->products = vec_fma(products, _mm256_permute_ps(scaled, 0x00), sums->products);
+    if (count <= QUAD / 2) return;
+    products = multiply_codes(at[2] + skip, at[3] + skip, x, 1);
+    sums->products = vec_fma(products, _mm256_permute_ps(scaled, 0xaa), sums->products);
 }
 
 /* x . w[row] over `blocks` blocks from block `first` on, of which x is the fixed form. */
 VEC_INLINE float dot_codes(hone_dtype dtype, const hone_matrix *w, size_t row, size_t first,
-                           size_t blocks, const fixed_pair *x) {
-    static const uint8_t none[CODE_BYTES + 4] = {0}; /* what is paired with an odd block */
+                           size_t blocks, const fixed_quad *x) {
     const size_t bytes = before_codes(dtype) + CODE_BYTES;
     const size_t per_group = dtype == HONE_AFFINE4 ? (size_t)w->group / CODE_BLOCK : 1;
     const size_t groups = w->cols / CODE_BLOCK / per_group * row;
     const uint8_t *p = (const uint8_t *)w->data + row * w->row_bytes + first * bytes;
-    code_sums sums = {vec_zero(), _mm_setzero_ps()};
-    size_t block = first, end = first + blocks;
-#pragma GCC unroll 2
-    for (; block + 2 <= end; block += 2, p += 2 * bytes, x++) {
+    code_sums sums = {vec_zero(), vec_zero()};
+    size_t block = first, end = first + blocks, group[QUAD];
+    for (; block + QUAD <= end; block += QUAD, p += QUAD * bytes, x++) {
         prefetch_ahead(p);
-        add_blocks(dtype, w, p, p + bytes, groups + block / per_group,
-                   groups + (block + 1) / per_group, x, &sums);
+        prefetch_ahead(p + 64);
+        for (size_t b = 0; b < QUAD; b++) group[b] = groups + (block + b) / per_group;
+        add_quad(dtype, w, p, QUAD, group, x, &sums);
     }
     if (block < end) {
-        size_t group = groups + block / per_group;
-        add_blocks(dtype, w, p, none, group, group, x, &sums);
+        for (size_t b = 0; b < QUAD; b++)
+            group[b] = groups + HONE_MIN(block + b, end - 1) / per_group;
+        add_quad(dtype, w, p, end - block, group, x, &sums);
     }
-    return vec_sum(sums.products) + (sums.shifts[1] + sums.shifts[3]);
+    const vec_i odd = (vec_i){0, -1, 0, -1, 0, -1, 0, -1};
+    return vec_sum(sums.products + (vec_f)((vec_i)sums.shifts & odd));
 }
 
 #endif

@@ -188,25 +188,26 @@ static void dots(const hone_matrix *w, size_t row, size_t rows, hone_dtype x_dty
 /* ---- 4-bit w in integers ------------------------------------------------------------------ */
 
 #ifdef VEC_AVX2
-enum { PAIRS = FIXED_COLUMNS / (2 * BLOCK) };
+enum { QUADS = FIXED_COLUMNS / (QUAD * BLOCK) };
 
 /* Columns [col, col + count) of a row of x in fixed point. */
 VEC_INLINE void fix_as(hone_dtype dtype, hone_dtype x_dtype, const void *x, size_t col,
-                       size_t count, fixed_pair fixed[PAIRS]) {
+                       size_t count, fixed_quad fixed[QUADS]) {
     const size_t blocks = count / BLOCK;
     for (size_t block = 0; block < blocks; block++) {
         vec_f v[2 * PARTS];
         load_block(dtype, x_dtype, x, col + block * BLOCK, v);
-        fix_block(v, dtype == HONE_Q4_0 ? -8.0f : 1.0f, block % 2, &fixed[block / 2]);
+        fix_block(v, dtype == HONE_Q4_0 ? -8.0f : 1.0f, (int)(block % QUAD), &fixed[block / QUAD]);
     }
-    vec_f none[2 * PARTS] = {{0}};
-    if (blocks % 2 != 0) fix_block(none, 1.0f, 1, &fixed[blocks / 2]);
+    const vec_f none[2 * PARTS] = {{0}};
+    for (size_t block = blocks; block % QUAD != 0; block++)
+        fix_block(none, 1.0f, (int)(block % QUAD), &fixed[block / QUAD]);
 }
 
 /* sums[r] = x . w[row + r], piece by piece of x. `fixed` keeps the only piece from call to call: `fresh` says that it
  * does not hold it yet. */
 VEC_INLINE void dots_codes(hone_dtype dtype, const hone_matrix *w, size_t row, size_t rows,
-                           hone_dtype x_dtype, const void *x, bool fresh, fixed_pair fixed[PAIRS],
+                           hone_dtype x_dtype, const void *x, bool fresh, fixed_quad fixed[QUADS],
                            float *sums) {
     for (size_t col = 0, count; col < w->cols; col += count) {
         count = HONE_MIN(w->cols - col, (size_t)FIXED_COLUMNS);
@@ -225,7 +226,7 @@ VEC_INLINE void dots_codes(hone_dtype dtype, const hone_matrix *w, size_t row, s
 
 /* The same for the types of w that have such codes; false for others. */
 static bool dots_in_integers(const hone_dot_rows *a, const void *x, size_t row, size_t rows,
-                             fixed_pair fixed[PAIRS], float *sums) {
+                             fixed_quad fixed[QUADS], float *sums) {
     bool fresh = row == a->begin;
     switch (a->w->dtype) {
     case HONE_Q4_0:
@@ -273,7 +274,7 @@ static void row_of_x(const hone_dot_rows *a, size_t i) {
     const void *x = vec_at(a->x, a->x_dtype, i * a->ldx);
     const vec_f scale2 = vec_set1(a->scale2);
 #ifdef VEC_AVX2
-    fixed_pair fixed[PAIRS];
+    fixed_quad fixed[QUADS];
 #endif
     for (size_t row = a->begin, rows; row < a->end; row += rows) {
         float sums[STRIP], more[STRIP] = {0};

@@ -11,6 +11,7 @@ enum { TILE_ROWS = 8, TILE_VECS = 3 };
 #else
 enum { TILE_ROWS = 4, TILE_VECS = 3 };
 #endif
+enum { WIDE = 8 }; /* vectors of a row alone, which has no others to wait for its sums with */
 
 VEC_INLINE float element(const void *p, hone_dtype dtype, size_t i) {
     return dtype == HONE_F32 ? ((const float *)p)[i] : hone_bf16_to_f32(((const hone_bf16 *)p)[i]);
@@ -19,7 +20,7 @@ VEC_INLINE float element(const void *p, hone_dtype dtype, size_t i) {
 /* Rows [i, i+m) of c and `vecs` vectors of columns from j on, the only one cut to `cut` columns where that is not 0. */
 VEC_INLINE void tile(const hone_thin_outer *a, hone_dtype dtype, int m, int vecs, size_t i,
                      size_t j, size_t cut) {
-    vec_f acc[TILE_ROWS][TILE_VECS];
+    vec_f acc[TILE_ROWS][WIDE];
 #pragma GCC unroll 16
     for (int k = 0; k < m; k++) {
 #pragma GCC unroll 16
@@ -28,7 +29,7 @@ VEC_INLINE void tile(const hone_thin_outer *a, hone_dtype dtype, int m, int vecs
     for (size_t r = 0; r < a->rows; r++) {
         const void *wide = vec_at(a->wide, dtype, r * a->ld_wide + j);
         const void *thin = vec_at(a->thin, dtype, r * a->ld_thin + i);
-        vec_f w[TILE_VECS];
+        vec_f w[WIDE];
 #pragma GCC unroll 16
         for (int v = 0; v < vecs; v++)
             w[v] = cut > 0 ? vec_load_as_n(wide, dtype, 0, cut)
@@ -63,6 +64,8 @@ VEC_INLINE void columns(const hone_thin_outer *a, hone_dtype dtype, int vecs, si
 VEC_INLINE void thin_outer(const hone_thin_outer *a, hone_dtype dtype) {
     enum { WIDTH = TILE_VECS * VEC_WIDTH };
     size_t j = a->begin;
+    for (; a->m == 1 && j + WIDE * VEC_WIDTH <= a->end; j += WIDE * VEC_WIDTH)
+        tile(a, dtype, 1, WIDE, 0, j, 0);
     for (; j + WIDTH <= a->end; j += WIDTH) columns(a, dtype, TILE_VECS, j, 0);
     for (; j + VEC_WIDTH <= a->end; j += VEC_WIDTH) columns(a, dtype, 1, j, 0);
     if (j < a->end) columns(a, dtype, 1, j, a->end - j);
