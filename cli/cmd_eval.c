@@ -110,7 +110,7 @@ static bool on_line(void *user, const char *line) {
     (void)user;
     hone_cli_progress_clear(&bar);
     puts(line);
-    return fflush(stdout) == 0 && !hone_cli_interrupted();
+    return hone_cli_flush() && !hone_cli_interrupted();
 }
 
 static bool on_progress(void *user, const char *what, double fraction) {
@@ -237,6 +237,9 @@ static int run(const char *kernels) {
                               given.budget);
     else if (given.models && count == 0)
         code = hone_cli_usage(verb.name, "--models: expected a path or a name");
+    const char *outputs[] = {given.json, given.html, given.output};
+    for (size_t i = 0; i < 3 && code == HONE_CLI_GO; i++)
+        code = hone_cli_check_output(verb.name, outputs[i]);
     if (code == HONE_CLI_GO) code = evaluate(&o);
     free(models);
     return code;

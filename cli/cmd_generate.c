@@ -113,7 +113,7 @@ static hone_status prompt_ids(const hone_model *model, int32_t **ids, size_t *co
 
 static bool on_text(void *user, const char *text, size_t size) {
     (void)user;
-    return fwrite(text, 1, size, stdout) == size && fflush(stdout) == 0 && !hone_cli_interrupted();
+    return fwrite(text, 1, size, stdout) == size && hone_cli_flush() && !hone_cli_interrupted();
 }
 
 static void print_figures(const hone_generate_result *r) {

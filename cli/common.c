@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <libgen.h>
 #include <math.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -42,12 +43,36 @@ int hone_cli_usage(const char *verb, const char *format, ...) {
     return HONE_EXIT_USAGE;
 }
 
+static int output_errno; /* of the first failure */
+
+bool hone_cli_flush(void) {
+    if (fflush(stdout) == 0 && !ferror(stdout)) return true;
+    if (output_errno == 0) output_errno = errno;
+    return false;
+}
+
 int hone_cli_finish(const char *verb, int code) {
-    if (fflush(stdout) == 0 && !ferror(stdout)) return code;
+    if (hone_cli_flush()) return code;
+    /* Who reads no more, like head(1), wants to hear no more. */
+    if (output_errno == EPIPE) return code != HONE_EXIT_OK ? code : HONE_EXIT_FAILURE;
     hone_error err = {.status = HONE_ERR_IO};
     snprintf(err.message, sizeof err.message, "cannot write to standard output: %s",
-             strerror(errno));
+             strerror(output_errno));
     return hone_cli_fail(verb, &err);
+}
+
+int hone_cli_check_output(const char *verb, const char *path) {
+    hone_error err = {.status = HONE_ERR_IO};
+    char *copy = path ? strdup(path) : NULL;
+    if (!copy) return HONE_CLI_GO;
+    struct stat st;
+    bool folder = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    errno = folder ? EISDIR : 0;
+    if (folder || access(dirname(copy), W_OK | X_OK) != 0)
+        snprintf(err.message, sizeof err.message, "%s: cannot be written there: %s", path,
+                 strerror(errno));
+    free(copy);
+    return err.message[0] ? hone_cli_fail(verb, &err) : HONE_CLI_GO;
 }
 
 /* ---- options ---- */
@@ -476,10 +501,22 @@ void hone_cli_progress_clear(hone_cli_progress *progress) {
 /* ---- signals ---- */
 
 static volatile sig_atomic_t interrupted;
+static struct timespec first_signal;
 
+/* A second signal stops at once. One that comes within a second of the first is the same: timeout(1) and terminals send
+ * it to the process and to its group. */
 static void on_signal(int number) {
-    interrupted = 1;
-    signal(number, SIG_DFL);
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    double passed = (double)(now.tv_sec - first_signal.tv_sec) +
+                    1e-9 * (double)(now.tv_nsec - first_signal.tv_nsec);
+    if (!interrupted) {
+        first_signal = now;
+        interrupted = 1;
+    } else if (passed > 1) {
+        signal(number, SIG_DFL);
+        raise(number);
+    }
 }
 
 void hone_cli_catch_signals(void) {

@@ -57,8 +57,16 @@ int hone_cli_fail(const char *verb, const hone_error *err);
 /* The same for a mistake on the command line, with a hint at --help; returns HONE_EXIT_USAGE. */
 int hone_cli_usage(const char *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Flushes standard output; a failed write (full disk, closed pipe) is HONE_EXIT_FAILURE, else `code`. */
+/* Flushes standard output: false when that failed now or before. */
+bool hone_cli_flush(void);
+
+/* Flushes standard output; a failed write (full disk, closed pipe) is HONE_EXIT_FAILURE, else `code`. Nothing is said
+ * of a closed pipe. */
 int hone_cli_finish(const char *verb, int code);
+
+/* HONE_CLI_GO when a file can be written at `path`, which may be NULL; else its failure, told: before the work is done,
+ * not after it. */
+int hone_cli_check_output(const char *verb, const char *path);
 
 /* ---- numbers and words ---- */
 

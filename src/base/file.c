@@ -144,7 +144,7 @@ hone_status hone_file_writer_begin(hone_file_writer *writer, const char *path, h
             open(writer->temporary, flags, 0666); /* was left by a killed process of our number */
     }
     if (writer->fd < 0) {
-        hone_status status = hone_fail_errno(err, "create", writer->temporary);
+        hone_status status = hone_fail_errno(err, "create", path);
         free(writer->temporary);
         writer->temporary = NULL; /* not ours to remove */
         hone_file_writer_abandon(writer);

@@ -112,9 +112,21 @@ static void name_candidate(hone_eval_report *report, const char *path) {
     c->path = strdup(path);
 }
 
-/* The first lines of what the compiler said: enough to see what is wrong. */
+/* The first lines of what the compiler said: enough to see what is wrong. It saw the file under the name kernels.c. */
 static void take_diagnostics(hone_candidate *c, const char *text) {
-    snprintf(c->reason, sizeof c->reason, "%s", text && *text ? text : "the compiler said nothing");
+    static const char seen[] = "kernels.c:";
+    size_t used = 0;
+    if (!text || !*text) text = "the compiler said nothing";
+    for (bool start = true; *text && used + 1 < sizeof c->reason; start = text[-1] == '\n') {
+        if (start && strncmp(text, seen, sizeof seen - 1) == 0) {
+            snprintf(c->reason + used, sizeof c->reason - used, "%s:", c->name);
+            used += strlen(c->reason + used);
+            text += sizeof seen - 1;
+        } else {
+            c->reason[used++] = *text++;
+        }
+    }
+    c->reason[HONE_MIN(used, sizeof c->reason - 1)] = 0;
 }
 
 hone_status hone_candidate_compile(hone_workshop *workshop, const hone_eval_options *options,

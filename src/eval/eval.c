@@ -206,13 +206,12 @@ static hone_status probe_model(evaluation *e, const char *name, const char *size
     return HONE_OK;
 }
 
-static hone_status list_absent(evaluation *e, const char *name, const char *size,
-                               const char *reason, hone_error *err) {
+static hone_status list_absent(evaluation *e, const char *name, const char *size, hone_error *err) {
     hone_macro_row *row;
     hone_lines_line(&e->text, "    ⬜ Not here (give its folder: --models PATH)");
     HONE_TRY(hone_report_add_macro(e->report, e->report->model_count, name, NULL, &row, err));
     snprintf(row->size, sizeof row->size, "%s", size);
-    snprintf(row->reason, sizeof row->reason, "%s", reason);
+    snprintf(row->reason, sizeof row->reason, "not on this machine");
     return HONE_OK;
 }
 
@@ -246,7 +245,7 @@ static hone_status discover_known(evaluation *e, const hone_known_model *known, 
     if (!known->path) same = find_name(e, known->name);
     if (same) return skip_repeated(e, known->name, same);
     hone_lines_line(&e->text, "  Testing %s (%s)...", known->name, known->size);
-    if (!known->path) return list_absent(e, known->name, known->size, "not on this machine", err);
+    if (!known->path) return list_absent(e, known->name, known->size, err);
     return probe_model(e, known->name, known->size, known->path, err);
 }
 
@@ -265,16 +264,15 @@ static void name_of_path(const char *path, char *out, size_t size) {
 static hone_status discover_wanted(evaluation *e, const char *wanted, const hone_known_model *known,
                                    size_t count, hone_error *err) {
     char last[192];
-    bool here = hone_file_exists(wanted);
     const hone_known_model *k = hone_known_model_find(known, count, wanted);
-    if (k && (!here || (k->path && strcmp(k->path, wanted) == 0))) return discover_known(e, k, err);
-    const hone_macro_row *same = here ? find_same_file(e, wanted) : find_name(e, wanted);
+    if (k && (!hone_file_exists(wanted) || (k->path && strcmp(k->path, wanted) == 0)))
+        return discover_known(e, k, err);
+    const hone_macro_row *same = find_same_file(e, wanted);
     if (same) return skip_repeated(e, wanted, same);
     name_of_path(wanted, last, sizeof last);
-    /* Two files may have one name: the whole path tells them apart. What is absent is named as it was asked for. */
-    const char *name = !here || find_name(e, last) ? wanted : last;
+    /* Two files may have one name: the whole path tells them apart. */
+    const char *name = find_name(e, last) ? wanted : last;
     hone_lines_line(&e->text, "  Testing %s (%s)...", name, wanted);
-    if (!here) return list_absent(e, name, "", "not on this machine: no such file or folder", err);
     return probe_model(e, name, NULL, wanted, err);
 }
 
@@ -347,6 +345,25 @@ static hone_status choose_seed(hone_eval_report *report, uint64_t wanted, hone_e
     return HONE_OK;
 }
 
+/* What is asked for by a name that means nothing is found out before anything is measured. */
+static hone_status check_models(const hone_eval_options *o, hone_error *err) {
+    hone_known_model *known = NULL;
+    size_t count = 0;
+    if (!o->models) return HONE_OK;
+    HONE_TRY(hone_known_models(&known, &count, err));
+    hone_status status = HONE_OK;
+    for (size_t i = 0; i < o->model_count && status == HONE_OK; i++) {
+        const char *wanted = o->models[i];
+        if (hone_file_exists(wanted) || hone_known_model_find(known, count, wanted)) continue;
+        status = hone_fail(err, HONE_ERR_IO,
+                           "%s: no such file or folder, and no model of that name; `hone models` "
+                           "lists those it knows",
+                           wanted);
+    }
+    hone_known_models_free(&known, count);
+    return status;
+}
+
 static hone_status prepare(const hone_eval_options *o, hone_eval_report *r, hone_error *err) {
     r->micro_wanted = o->micro || !o->macro;
     r->macro_wanted = o->macro || !o->micro;
@@ -367,7 +384,9 @@ static hone_status prepare(const hone_eval_options *o, hone_eval_report *r, hone
         return hone_fail(err, HONE_ERR_USAGE,
                          "an evaluation needs the path of the hone program, which runs kernels and "
                          "trainings in processes of their own");
-    return r->macro_wanted ? find_data(o, r, err) : HONE_OK;
+    if (!r->macro_wanted) return HONE_OK;
+    HONE_TRY(check_models(o, err));
+    return find_data(o, r, err);
 }
 
 /* What the options leave out, and a reader of the report might miss. */

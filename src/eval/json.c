@@ -77,11 +77,11 @@ static json_t *candidate_json(const hone_candidate *c) {
 }
 
 static json_t *noise_json(const hone_noise *n) {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "peak_f32_gflops", number(n->peak_f32 / 1e9),
-                     "peak_bf16_gflops", number(n->peak_bf16 / 1e9), "cache_gb_per_sec",
-                     number(n->cache_bandwidth / 1e9), "memory_gb_per_sec",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "peak_f32_gflops",
+                     number(n->peak_f32 / 1e9), "peak_bf16_gflops", number(n->peak_bf16 / 1e9),
+                     "cache_gb_per_sec", number(n->cache_bandwidth / 1e9), "memory_gb_per_sec",
                      number(n->memory_bandwidth / 1e9), "call_ns", number(n->call_seconds * 1e9),
-                     "same", comparison(&n->same));
+                     "same", comparison(&n->same), "busy", hone_noise_is_loud(n));
 }
 
 static json_t *micro_side(const hone_micro_row *row, hone_side side) {

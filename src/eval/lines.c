@@ -64,6 +64,7 @@ void hone_lines_start(hone_lines *text, const hone_eval_report *report) {
                     report->machine.threads == 1 ? "" : "s");
     if (c->compiler[0]) hone_lines_line(text, "   compiled by %s with %s", c->compiler, c->flags);
     if (c->sha256[0]) hone_lines_line(text, "   source's SHA-256 %s", c->sha256);
+    hone_lines_line(text, "   seed %llu", (unsigned long long)report->seed);
 }
 
 /* A light only for what was shown: else the interval of the ratio holds 1. */
@@ -75,8 +76,8 @@ static const char *light(double speedup, bool shown) {
 static bool leaves_one_out(hone_interval i) { return i.low > 1 || i.high < 1; }
 
 /* "2.34x speedup" or "no difference shown (0.97–1.04)". */
-static void speedup_text(double ratio, hone_interval i, char *out, size_t size) {
-    if (leaves_one_out(i))
+static void speedup_text(double ratio, hone_interval i, bool shown, char *out, size_t size) {
+    if (shown)
         snprintf(out, size, "%.2fx speedup", ratio);
     else if (isfinite(i.low))
         snprintf(out, size, "no difference shown (%.2f–%.2f)", i.low, i.high);
@@ -131,7 +132,7 @@ void hone_lines_kernel(hone_lines *text, const hone_eval_report *report, int ker
                         s.correct ? "✅ correct, not timed" : "❌ WRONG");
     } else {
         char speed[64];
-        speedup_text(s.speedup, s.interval, speed, sizeof speed);
+        speedup_text(s.speedup, s.interval, leaves_one_out(s.interval), speed, sizeof speed);
         hone_lines_line(text, "  %s%s: %s, %.2fx memory (%.1fms vs %.1fms) %s%s", name, suffix,
                         speed, s.memory_ratio, s.seconds * 1e3, s.naive_seconds * 1e3,
                         s.correct ? light(s.speedup, leaves_one_out(s.interval)) : "❌ WRONG",
@@ -139,7 +140,8 @@ void hone_lines_kernel(hone_lines *text, const hone_eval_report *report, int ker
     }
     if (s.tested > 0 && isfinite(s.over_shipped)) {
         char speed[64];
-        speedup_text(s.over_shipped, s.over_shipped_interval, speed, sizeof speed);
+        speedup_text(s.over_shipped, s.over_shipped_interval,
+                     leaves_one_out(s.over_shipped_interval), speed, sizeof speed);
         hone_lines_line(text, "    over the shipped kernel: %s %s", speed,
                         light(s.over_shipped, leaves_one_out(s.over_shipped_interval)));
     }
@@ -166,6 +168,10 @@ static void noise_lines(hone_lines *text, const hone_noise *n) {
         comparison_text(&n->same, same, sizeof same);
         hone_lines_line(text, "  Noise: the shipped set against itself: %s", same);
     }
+    if (hone_noise_is_loud(n))
+        hone_lines_line(text,
+                        "  🔴 This machine was busy: the very same kernels seemed to differ. Do not "
+                        "rely on the speedups");
     rate_text("float32", n->peak_f32, "GFLOP/s", roofs, sizeof roofs);
     rate_text("bfloat16", n->peak_bf16, "GFLOP/s", roofs, sizeof roofs);
     rate_text("cache", n->cache_bandwidth, "GB/s", roofs, sizeof roofs);
@@ -216,7 +222,8 @@ void hone_lines_step(hone_lines *text, const hone_eval_report *report,
 /* "1.50x speedup, 0.31x memory, 0.0008 loss diff" */
 static void result_text(const hone_macro_row *row, char *out, size_t size) {
     char speed[64];
-    speedup_text(row->over_naive.ratio, row->over_naive.interval, speed, sizeof speed);
+    speedup_text(row->over_naive.ratio, row->over_naive.interval,
+                 hone_comparison_shown(&row->over_naive), speed, sizeof speed);
     snprintf(out, size, "%s, %.2fx memory, %.4f loss diff", speed, row->memory_ratio,
              row->loss_diff);
 }
@@ -365,7 +372,9 @@ void hone_lines_macro_end(hone_lines *text, const hone_eval_report *report) {
     }
     hone_macro_verdict v = hone_verdict_macro(s.speedup, s.memory_ratio, s.loss_diff);
     hone_lines_line(text, "  Average Speedup: %.2fx (20%% faster: %s)", s.speedup,
-                    v.faster ? "✅" : "🔴 no");
+                    !v.faster ? "🔴 no"
+                    : s.shown ? "✅"
+                              : "⬜ not shown: too few steps, or too much noise");
     hone_lines_line(text, "  Range: %.2fx – %.2fx", s.speedup_low, s.speedup_high);
     hone_lines_line(text, "  Average Memory Ratio: %.2fx (30%% less: %s)", s.memory_ratio,
                     v.smaller ? "✅" : "🔴 no");
@@ -382,6 +391,7 @@ static void score_line(hone_lines *text, const char *name, double value) {
 }
 
 enum { COLUMNS = 100, INDENT = 4 };
+#define LATE 1.1 /* of the budget: worth a word */
 
 /* "  - sentence", broken at blanks. */
 static void item_lines(hone_lines *text, const char *sentence) {
@@ -431,6 +441,19 @@ static void consistency_line(hone_lines *text, const hone_eval_report *report,
                     hone_consistency(report), macro->speedup_high / macro->speedup_low);
 }
 
+/* Why it is invalid; a compiler's words keep their lines. */
+static void invalid_lines(hone_lines *text, const char *why) {
+    if (!strchr(why, '\n')) {
+        hone_lines_line(text, "  ❌ INVALID: %s; the overall score is 0", why);
+        return;
+    }
+    hone_lines_line(text, "  ❌ INVALID: the overall score is 0");
+    for (size_t size; *why; why += size + (why[size] == '\n')) {
+        size = strcspn(why, "\n");
+        hone_lines_line(text, "    %.*s", (int)size, why);
+    }
+}
+
 void hone_lines_final(hone_lines *text, const hone_eval_report *report) {
     hone_eval_score score = hone_eval_report_score(report);
     hone_macro_summary macro = hone_summarize_macro(report);
@@ -440,11 +463,13 @@ void hone_lines_final(hone_lines *text, const hone_eval_report *report) {
     if (report->interrupted)
         hone_lines_line(text, "  Stopped early: what is not shown above was not tested");
     if (hone_report_is_void(report, why, sizeof why))
-        hone_lines_line(text, "  ❌ INVALID: %s; the overall score is 0", why);
+        invalid_lines(text, why);
     else if (!score.valid)
         hone_lines_line(text, "  ❌ INVALID: a kernel is wrong; the overall score is 0");
     for (int k = 0; k < HONE_OP_COUNT; k++)
         wrong_line(text, hone_summarize_kernel(report, k, HONE_PASS_BOTH).wrong);
+    if (hone_noise_is_loud(&report->noise))
+        hone_lines_line(text, "  🔴 Measured on a busy machine: see \"Noise\"");
     score_line(text, "Overall Score", score.overall);
     score_line(text, "Micro Score", score.micro);
     score_line(text, "Macro Score", score.macro);
@@ -454,5 +479,10 @@ void hone_lines_final(hone_lines *text, const hone_eval_report *report) {
     hone_lines_line(text, "  Real Models Tested: %d%s%s", score.models_tested, precisions,
                     score.rows_failed ? "; some trainings failed, see above" : "");
     consistency_line(text, report, &macro);
+    if (report->seconds > LATE * report->budget)
+        hone_lines_line(text,
+                        "  Took %.0f s, more than the %.0f s it was given: what must be measured "
+                        "takes so long here",
+                        report->seconds, report->budget);
     not_tested_lines(text, report);
 }

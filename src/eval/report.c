@@ -14,10 +14,18 @@ const char *const hone_purpose_names[HONE_PURPOSES] = {
     "program",   "data",    "weights", "tables",      "trained",
     "gradients", "moments", "saving",  "activations", "scratch"};
 
+#define SIGNIFICANT 0.05
+#define LOUD_NOISE 1.25
+
 static const hone_comparison not_compared = {NAN, {NAN, NAN}, NAN, 0};
 
 bool hone_comparison_shown(const hone_comparison *c) {
-    return c->interval.low > 1 || c->interval.high < 1;
+    return (c->interval.low > 1 || c->interval.high < 1) && c->p < SIGNIFICANT;
+}
+
+bool hone_noise_is_loud(const hone_noise *n) {
+    return n->same.pairs > 0 &&
+           (n->same.interval.low < 1 / LOUD_NOISE || n->same.interval.high > LOUD_NOISE);
 }
 
 bool hone_sabotage_noticed(const hone_sabotage *sabotage) { return !(sabotage->change == 0); }

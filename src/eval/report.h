@@ -26,7 +26,7 @@ typedef struct hone_comparison {
     int pairs;
 } hone_comparison;
 
-/* Whether the interval leaves 1 out: else no difference was shown. */
+/* Whether the interval leaves 1 out and p is below 0.05, which takes six pairs: else no difference was shown. */
 bool hone_comparison_shown(const hone_comparison *c);
 
 /* Compares a's seconds with b's: ratio = median(a) / median(b). */
@@ -132,6 +132,9 @@ typedef struct hone_noise {
     double call_seconds;  /* of a kernel that does nothing: what measuring a call costs */
     hone_comparison same; /* the shipped set against itself */
 } hone_noise;
+
+/* Whether the interval of the shipped set against itself leaves 1/1.25 to 1.25: other programs were in the way. */
+bool hone_noise_is_loud(const hone_noise *noise);
 
 /* Where the candidate's kernels come from. */
 typedef struct hone_candidate {

@@ -42,10 +42,13 @@ static const hone_schema_member comparison_members[] = {{"ratio", 'R', NULL},
                                                         {"shown", 'b', NULL}};
 TABLE(comparison, "comparison");
 
-static const hone_schema_member noise_members[] = {
-    {"peak_f32_gflops", 'N', NULL},  {"peak_bf16_gflops", 'N', NULL},
-    {"cache_gb_per_sec", 'N', NULL}, {"memory_gb_per_sec", 'N', NULL},
-    {"call_ns", 'N', NULL},          {"same", 'o', &comparison}};
+static const hone_schema_member noise_members[] = {{"peak_f32_gflops", 'N', NULL},
+                                                   {"peak_bf16_gflops", 'N', NULL},
+                                                   {"cache_gb_per_sec", 'N', NULL},
+                                                   {"memory_gb_per_sec", 'N', NULL},
+                                                   {"call_ns", 'N', NULL},
+                                                   {"same", 'o', &comparison},
+                                                   {"busy", 'b', NULL}};
 TABLE(noise, "noise");
 
 static const hone_schema_member micro_side_members[] = {

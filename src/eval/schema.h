@@ -22,7 +22,7 @@ typedef struct hone_schema {
 
 extern const hone_schema hone_schema_report;     /* of `hone eval --json` */
 extern const hone_schema hone_schema_comparison; /* of `hone eval --compare A B --json` */
-enum { HONE_REPORT_SCHEMA = 2 };
+enum { HONE_REPORT_SCHEMA = 3 };
 
 /* HONE_ERR_FORMAT with the member's place: "a.json: macro[1].sides.naive.steps: expected ...". */
 hone_status hone_schema_check(const json_t *value, const hone_schema *schema, const char *name,

@@ -73,8 +73,8 @@ static double mean_ratio(const mean *m, hone_interval *interval) {
 
 hone_kernel_summary hone_summarize_kernel(const hone_eval_report *report, int kernel, int passes) {
     hone_kernel_summary s = {.correct = true, .inherited = true};
-    double log_memory = 0;
-    size_t weighed = 0;
+    double log_memory = 0, log_seconds = 0, log_naive = 0;
+    size_t weighed = 0, timed = 0;
     mean over_naive = {0}, over_shipped = {0};
     for (size_t i = 0; i < report->micro_count; i++) {
         const hone_micro_row *row = &report->micro[i];
@@ -96,13 +96,16 @@ hone_kernel_summary hone_summarize_kernel(const hone_eval_report *report, int ke
             weighed++;
             log_memory += log(row->memory_ratio);
         }
-        s.seconds += row->seconds[HONE_SIDE_CANDIDATE];
-        s.naive_seconds += row->seconds[HONE_SIDE_NAIVE];
+        log_seconds += log(row->seconds[HONE_SIDE_CANDIDATE]);
+        log_naive += log(row->seconds[HONE_SIDE_NAIVE]);
+        timed++;
     }
     s.inherited &= s.rows > 0;
     s.speedup = mean_ratio(&over_naive, &s.interval);
     s.over_shipped = mean_ratio(&over_shipped, &s.over_shipped_interval);
     s.memory_ratio = weighed ? exp(log_memory / (double)weighed) : NAN;
+    s.seconds = timed ? exp(log_seconds / (double)timed) : NAN;
+    s.naive_seconds = timed ? exp(log_naive / (double)timed) : NAN;
     return s;
 }
 
@@ -137,7 +140,7 @@ static model_average average_model(const hone_eval_report *report, size_t index)
 }
 
 hone_macro_summary hone_summarize_macro(const hone_eval_report *report) {
-    hone_macro_summary s = {.speedup_low = INFINITY, .speedup_high = -INFINITY};
+    hone_macro_summary s = {.speedup_low = INFINITY, .speedup_high = -INFINITY, .shown = true};
     size_t scored = 0;
     double log_speedup = 0;
     for (size_t i = 0; i < report->model_count; i++) {
@@ -160,6 +163,7 @@ hone_macro_summary hone_summarize_macro(const hone_eval_report *report) {
         s.speedup_low = fmin(s.speedup_low, row->over_naive.ratio);
         s.speedup_high = fmax(s.speedup_high, row->over_naive.ratio);
         s.loss_diff_max = fmax(s.loss_diff_max, row->loss_diff_max);
+        s.shown &= hone_comparison_shown(&row->over_naive);
     }
     double models = (double)s.models;
     s.score = scored ? s.score / (double)scored : NAN;

@@ -33,7 +33,7 @@ typedef struct hone_kernel_summary {
                                     * of the sum of squares over the number of rows */
     double over_shipped; /* the same over the shipped set */
     hone_interval over_shipped_interval;
-    double seconds, naive_seconds; /* sums over the rows */
+    double seconds, naive_seconds; /* of a call: geometric means over the rows */
     const hone_micro_row *wrong;   /* the first wrong one; NULL when correct */
     const hone_micro_row *missing; /* the first one not tested; NULL when all were */
 } hone_kernel_summary;
@@ -47,6 +47,7 @@ typedef struct hone_macro_summary {
     double speedup, memory_ratio, loss_diff,
         loss_diff_max;                /* speedup: geometric mean; NaN for none */
     double speedup_low, speedup_high; /* over rows */
+    bool shown;                       /* the speedup of every row was: no interval holds 1 */
 } hone_macro_summary;
 hone_macro_summary hone_summarize_macro(const hone_eval_report *report);
 

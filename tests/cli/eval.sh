@@ -54,7 +54,10 @@ has "$tmp/none.json" '"overall": null' "nor in the file"
 has "$tmp/none.json" '"status": "not tested"' "where the rows say so"
 run "$hone" eval --macro --data "$tmp/data" --models "$tmp/missing"
 is 1 "a model asked for that is not there"
-has out 'no such file or folder' "is listed with the reason"
+has err "$tmp/missing: no such file or folder, and no model of that name" "is named before anything is measured"
+run "$hone" eval --macro --data "$tmp/data" --models qwen3
+is 1 "a known model that is not here, by a short name"
+has out 'Qwen3-0.6B-bf16: not on this machine' "is listed with the reason"
 run "$hone" eval --macro --data "$tmp/data" --max-loss-diff 0.1 --html "$tmp/none.html"
 is 3 "nor does it have a loss difference"
 has err 'the loss difference was not measured, so it is not within 0.1' "which is said"
@@ -92,7 +95,7 @@ grep -q 'would not be confined here' "$tmp/err" && confines=
 
 # Those that do not get as far as being measured.
 if [ -n "$confines" ]; then
-    has out 'kernels\.c:2' "show the compiler's words"
+    has out 'syntax\.c:2' "show the compiler's words"
     printf '#include <hone_kernels.h>\n#include <unistd.h>\n' >"$tmp/includes.c"
     run "$hone" eval "$tmp/includes.c" --macro --data "$tmp/data" --json "$tmp/refused.json"
     is 1 "kernels that include what they may not"

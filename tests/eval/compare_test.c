@@ -189,7 +189,7 @@ static void malformed_files_are_refused(void **state) {
     hone_eval_changes *changes = NULL;
     hone_error err;
     assert_ok(hone_eval_report_write_json(before, a_path, &err), err);
-    temp_write(b_path, "{\"schema\": 2, \"machine\": 7}", 27);
+    temp_write(b_path, "{\"schema\": 3, \"machine\": 7}", 27);
     assert_int_equal(hone_eval_compare(a_path, b_path, &changes, &err), HONE_ERR_FORMAT);
     assert_null(changes);
     assert_non_null(strstr(err.message, "b.json: machine: expected an object"));

@@ -258,9 +258,9 @@ static void other_files_are_refused(void **state) {
                                         "{}",
                                         "{\"schema\": 1}",
                                         "{\"schema\": 3}",
-                                        "{\"schema\": \"2\"}",
-                                        "{\"schema\": 2}",
-                                        "{\"schema\": 2, \"schema\": 2}",
+                                        "{\"schema\": \"3\"}",
+                                        "{\"schema\": 3}",
+                                        "{\"schema\": 3, \"schema\": 3}",
                                         "{\"event\": \"step\"}\n{\"event\": \"step\"}"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         assert_refused(texts[i], strlen(texts[i]), texts[i]);

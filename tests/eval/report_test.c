@@ -232,6 +232,25 @@ static void doubts_have_their_lines(void **state) {
         "  - a sentence that is so long that it has to be broken into a second line where there "
         "is a blank,");
     assert_has("    and not within a word");
+    assert_null(strstr(lines, "busy"));
+    assert_null(strstr(lines, "Took"));
+    lines[0] = 0;
+    /* The best three pairs can say is p = 0.25; and the noise is as large as what is measured. */
+    row->over_naive = (hone_comparison){1.5, {1.4, 1.6}, 0.25, 3};
+    report->noise.same = (hone_comparison){0.9, {0.7, 1.1}, 0.5, 8};
+    report->budget = 10;
+    report->seconds = 40;
+    print_all();
+    assert_has("  📊 Results: no difference shown (1.40–1.60), 0.31x memory, 0.0008 loss diff");
+    assert_has("     over naive: no difference shown (1.40–1.60, p=0.250)");
+    assert_has(
+        "  Average Speedup: 1.50x (20% faster: ⬜ not shown: too few steps, or too much noise)");
+    assert_has(
+        "  🔴 This machine was busy: the very same kernels seemed to differ. Do not rely on the "
+        "speedups");
+    assert_has("  🔴 Measured on a busy machine: see \"Noise\"");
+    assert_has("  Took 40 s, more than the 10 s it was given: what must be measured takes so long "
+               "here");
     lines[0] = 0;
     report->candidate.verdict = "VIOLATION";
     snprintf(report->candidate.reason, sizeof report->candidate.reason, "it opened a socket");

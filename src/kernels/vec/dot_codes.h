@@ -23,8 +23,8 @@
 enum { CODE_BLOCK = 32, CODE_BYTES = CODE_BLOCK / 2, DIGITS = 3, QUAD = 4 };
 enum { FIXED_COLUMNS = 2048 }; /* of x in fixed point at a time: 7 KiB */
 
-/* QUAD blocks of x: two pairs. A digit's halves lie as the low and the high nibbles of a pair's codes do. Of each block,
- * `scale` holds its scale and factor * the sum of its elements, in the order of quad_place. */
+/* QUAD blocks of x: two pairs. A digit's halves lie as the low and the high nibbles of a pair's codes do. `scale` holds
+ * two numbers of each block, in the order of quad_place: its scale, and factor * the sum of its elements. */
 typedef struct fixed_quad {
     _Alignas(32) int8_t digit[QUAD / 2][DIGITS][2][2 * CODE_BYTES];
     _Alignas(32) float scale[2 * QUAD];
