@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 
 enum {
     DEFAULT_TRIALS = 8,
@@ -364,6 +365,20 @@ static hone_status check_models(const hone_eval_options *o, hone_error *err) {
     return status;
 }
 
+/* The object may not take the place of its source. */
+static hone_status check_output(const hone_eval_options *o, hone_error *err) {
+    struct stat source, object;
+    if (!o->kernels || !o->output || stat(o->kernels, &source) != 0 ||
+        stat(o->output, &object) != 0)
+        return HONE_OK;
+    if (source.st_dev != object.st_dev || source.st_ino != object.st_ino) return HONE_OK;
+    return hone_fail(
+        err, HONE_ERR_USAGE,
+        "%s: the compiled kernels would take the place of their source; choose another "
+        "file for them (--output)",
+        o->output);
+}
+
 static hone_status prepare(const hone_eval_options *o, hone_eval_report *r, hone_error *err) {
     r->micro_wanted = o->micro || !o->macro;
     r->macro_wanted = o->macro || !o->micro;
@@ -384,6 +399,7 @@ static hone_status prepare(const hone_eval_options *o, hone_eval_report *r, hone
         return hone_fail(err, HONE_ERR_USAGE,
                          "an evaluation needs the path of the hone program, which runs kernels and "
                          "trainings in processes of their own");
+    HONE_TRY(check_output(o, err));
     if (!r->macro_wanted) return HONE_OK;
     HONE_TRY(check_models(o, err));
     return find_data(o, r, err);

@@ -24,6 +24,7 @@ enum {
 #define WARM 1.25         /* a step that took so much longer than the median was still warming up */
 #define LEAST_CHANGE 1e-4 /* of the loss, that a wrong kernel has to bring about */
 #define HIDDEN_TOKENS 50.0 /* of a hidden row, about */
+#define PATIENCE 20.0      /* times the last step, and seconds */
 #define START 1.0          /* seconds, about, until a training begins */
 
 typedef struct row_run {
@@ -168,13 +169,23 @@ static void stop_all(paired_run *run) {
 
 /* ---- rounds ---- */
 
+/* How long a step may take: once all have done one, many times the longest of them. */
+static double patience_of(const paired_run *run) {
+    double longest = 0;
+    for (size_t i = 0; i < run->count && run->rounds > 0; i++)
+        if (runs(run, i)) longest = fmax(longest, run->training[i]->seconds[run->rounds - 1]);
+    double most = run->r->options->step_seconds;
+    return longest > 0 ? fmin(PATIENCE * longest + PATIENCE, most) : most;
+}
+
 /* One step of each. Who goes first changes with every round, so a machine that slows down or speeds up favours none. */
 static hone_status do_round(paired_run *run, hone_error *err) {
     const hone_macro_options *o = run->r->options;
-    double begin = hone_clock_seconds();
+    double begin = hone_clock_seconds(), patience = patience_of(run);
     for (size_t turn = 0; turn < run->count; turn++) {
         size_t at = (turn + (size_t)run->rounds) % run->count;
         if (!runs(run, at)) continue;
+        run->led[at].options.step_seconds = patience;
         HONE_TRY(forgive_peer(run, at, hone_led_step(&run->led[at], err), err));
         if (o->on_step && runs(run, at)) o->on_step(o->user, run->training[at]);
     }

@@ -25,21 +25,24 @@ static hone_status pass(trial *t, hone_case_pass which, bool alone, hone_desk_an
     return hone_kernel_lead_order(t->lead, &order, answer, NULL, err);
 }
 
-/* Every pass, in the order of a training step. */
-static hone_status run_passes(trial *t, bool alone, bool *kept, hone_desk_answer *answer,
-                              hone_error *err) {
-    HONE_TRY(pass(t, HONE_CASE_FORWARD, alone, answer, err));
-    *kept = hone_case_forget(&t->run, &t->run);
-    HONE_TRY(pass(t, HONE_CASE_REBUILD, alone, answer, err));
-    return pass(t, HONE_CASE_BACKWARD, alone, answer, err);
-}
-
 static void find_wrong(hone_finding *f, hone_verdict verdict, const char *tensor,
                        const char *message) {
     if (f->verdict != HONE_VERDICT_OK) return;
     f->verdict = verdict;
     f->tensor = tensor;
     snprintf(f->message, sizeof f->message, "%s", message);
+}
+
+/* Every pass, in the order of a training step. */
+static hone_status run_passes(trial *t, bool alone, bool *kept, hone_desk_answer *answer,
+                              hone_finding *f, hone_error *err) {
+    hone_case_report report;
+    HONE_TRY(pass(t, HONE_CASE_FORWARD, alone, answer, err));
+    hone_case_compare(&t->run, HONE_CASE_FORWARD, 1, &report);
+    if (!report.passed) find_wrong(f, HONE_VERDICT_WRONG, report.tensor, report.message);
+    *kept = hone_case_forget(&t->run, &t->run);
+    HONE_TRY(pass(t, HONE_CASE_REBUILD, alone, answer, err));
+    return pass(t, HONE_CASE_BACKWARD, alone, answer, err);
 }
 
 static void find_broken_rules(trial *t, const hone_desk_answer *answer, hone_finding *f) {
@@ -65,7 +68,7 @@ static hone_status run_and_compare(trial *t, bool alone, uint64_t *digest, hone_
     bool kept = true;
     hone_case_reset(&t->run);
     HONE_TRY(hone_kernel_lead_order(t->lead, &open, &answer, NULL, err));
-    HONE_TRY(run_passes(t, alone, &kept, &answer, err));
+    HONE_TRY(run_passes(t, alone, &kept, &answer, f, err));
     hone_case_compare_all(&t->run, &report, digest);
     if (!kept) hone_case_blame_residual(&t->run, &report);
     if (!report.passed) find_wrong(f, HONE_VERDICT_WRONG, report.tensor, report.message);

@@ -110,7 +110,7 @@ static hone_status open_sets(group *g, size_t count, int *side, hone_error *err)
 
 typedef struct part {
     group *g;
-    int side;
+    int side, pass;
     uint64_t seed;
 } part;
 
@@ -136,14 +136,13 @@ static void forget(hone_team team, void *argument) {
 }
 
 static void compare(hone_team team, void *argument) {
-    group *g = ((part *)argument)->g;
-    bool agrees[PASSES] = {true, true};
+    const part *p = argument;
+    group *g = p->g;
+    bool agrees = true;
     for (size_t i = 0; i < g->sets; i++)
-        for (int pass = 0; pass < PASSES; pass++)
-            agrees[pass] &=
-                hone_case_agrees(&g->runs[i][HONE_SIDE_CANDIDATE], &g->runs[i][HONE_SIDE_NAIVE],
-                                 (hone_case_pass)pass, 2, team, &g->sums);
-    if (team.rank == 0) memcpy(g->agrees, agrees, sizeof agrees);
+        agrees &= hone_case_agrees(&g->runs[i][HONE_SIDE_CANDIDATE], &g->runs[i][HONE_SIDE_NAIVE],
+                                   (hone_case_pass)p->pass, 2, team, &g->sums);
+    if (team.rank == 0) g->agrees[p->pass] = agrees;
 }
 
 /* Lets this process's own threads fall asleep. */
@@ -209,29 +208,31 @@ static void find_broken(group *g, const hone_desk_answer *answer, hone_finding *
     snprintf(f->message, sizeof f->message, "a timed call: %s", what);
 }
 
-static void compare_round(group *g, const hone_desk_answer *answer, hone_finding *f) {
-    hone_crew_do(g->level->crew, compare, &(part){.g = g});
-    for (int pass = 0; pass < PASSES; pass++)
-        if (!g->agrees[pass]) find_disagreement(g, pass, f);
-    find_broken(g, answer, f);
+static void compare_pass(group *g, int pass, hone_finding *f) {
+    if (!is_there(g->level, HONE_SIDE_CANDIDATE)) return;
+    hone_crew_do(g->level->crew, compare, &(part){.g = g, .pass = pass});
+    if (!g->agrees[pass]) find_disagreement(g, pass, f);
 }
 
-/* Every side once, `turn` says who begins. *side: who an error is about. */
+/* Every side once, `turn` says who begins. What forward wrote is looked at before anybody goes backward: work that was
+ * put off would be seen. *side: who an error is about. */
 static hone_status run_round(group *g, int turn, hone_finding *f, int *side, hone_error *err) {
     hone_level *l = g->level;
     hone_desk_answer answers[HONE_SIDES];
     part p = {.g = g, .seed = l->contents};
     l->contents += MAX_SETS;
     hone_crew_do(l->crew, refill, &p);
-    for (int k = 0; k < l->side_count; k++) {
-        p.side = *side = l->sides[(turn + k) % l->side_count];
-        hone_crew_do(l->crew, reset, &p);
-        HONE_TRY(order_pass(g, *side, HONE_CASE_FORWARD, &answers[*side], err));
-        hone_crew_do(l->crew, forget, &p);
-        HONE_TRY(order_pass(g, *side, HONE_CASE_BACKWARD, &answers[*side], err));
+    for (int pass = 0; pass < PASSES; pass++) {
+        for (int k = 0; k < l->side_count; k++) {
+            p.side = *side = l->sides[(turn + k) % l->side_count];
+            if (pass == HONE_CASE_FORWARD) hone_crew_do(l->crew, reset, &p);
+            HONE_TRY(order_pass(g, *side, pass, &answers[*side], err));
+            if (pass == HONE_CASE_FORWARD) hone_crew_do(l->crew, forget, &p);
+        }
+        compare_pass(g, pass, f);
     }
     g->rounds++;
-    if (is_there(l, HONE_SIDE_CANDIDATE)) compare_round(g, &answers[HONE_SIDE_CANDIDATE], f);
+    if (is_there(l, HONE_SIDE_CANDIDATE)) find_broken(g, &answers[HONE_SIDE_CANDIDATE], f);
     return HONE_OK;
 }
 

@@ -71,10 +71,34 @@ static double mean_ratio(const mean *m, hone_interval *interval) {
     return exp(middle);
 }
 
+/* Forward and backward of one shape together, from what each gained over side `slow`: work that one of them does for the
+ * other then gains nothing. An end of the interval is where both are at theirs. */
+static hone_comparison both_passes(const hone_micro_row *forward, const hone_micro_row *backward,
+                                   hone_side slow, const hone_comparison *f,
+                                   const hone_comparison *b) {
+    double of_f = forward->seconds[slow], of_b = backward->seconds[slow], all = of_f + of_b;
+    return (hone_comparison){
+        .ratio = all / (of_f / f->ratio + of_b / b->ratio),
+        .interval = {all / (of_f / f->interval.low + of_b / b->interval.low),
+                     all / (of_f / f->interval.high + of_b / b->interval.high)},
+        .p = fmax(f->p, b->p),
+        .pairs = HONE_MIN(f->pairs, b->pairs)};
+}
+
+/* The timed row of the same shape's backward pass, which follows that of its forward pass; NULL: it is not there. */
+static const hone_micro_row *backward_of(const hone_eval_report *report, size_t i) {
+    const hone_micro_row *f = &report->micro[i], *b = f + 1;
+    if (f->backward || i + 1 == report->micro_count) return NULL;
+    bool pair = b->backward && b->kernel == f->kernel && b->tested && b->over_naive.ratio > 0 &&
+                strcmp(b->shape, f->shape) == 0 && strcmp(b->dtype, f->dtype) == 0;
+    return pair ? b : NULL;
+}
+
 hone_kernel_summary hone_summarize_kernel(const hone_eval_report *report, int kernel, int passes) {
     hone_kernel_summary s = {.correct = true, .inherited = true};
     double log_memory = 0, log_seconds = 0, log_naive = 0;
     size_t weighed = 0, timed = 0;
+    bool paired = false; /* the row before has counted this one, too */
     mean over_naive = {0}, over_shipped = {0};
     for (size_t i = 0; i < report->micro_count; i++) {
         const hone_micro_row *row = &report->micro[i];
@@ -90,8 +114,18 @@ hone_kernel_summary hone_summarize_kernel(const hone_eval_report *report, int ke
         if (!row->tested) continue;
         s.tested++;
         if (!(row->over_naive.ratio > 0)) continue;
-        mean_add(&over_naive, &row->over_naive);
-        mean_add(&over_shipped, &row->over_shipped);
+        const hone_micro_row *back = passes == HONE_PASS_BOTH ? backward_of(report, i) : NULL;
+        if (back) {
+            hone_comparison c =
+                both_passes(row, back, HONE_SIDE_NAIVE, &row->over_naive, &back->over_naive);
+            mean_add(&over_naive, &c);
+            c = both_passes(row, back, HONE_SIDE_SHIPPED, &row->over_shipped, &back->over_shipped);
+            mean_add(&over_shipped, &c);
+        } else if (passes != HONE_PASS_BOTH || !paired) {
+            mean_add(&over_naive, &row->over_naive);
+            mean_add(&over_shipped, &row->over_shipped);
+        }
+        paired = back != NULL;
         if (row->memory_ratio > 0) {
             weighed++;
             log_memory += log(row->memory_ratio);

@@ -124,6 +124,7 @@ static hone_status wait_event(hone_led_training *led, const char *name, double s
 hone_status hone_led_ready(hone_led_training *led, hone_error *err) {
     json_t *event;
     HONE_TRY(wait_event(led, "start", led->options.start_seconds, &event, err));
+    hone_worker_rest(&led->worker, true);
     const json_t *samples = json_object_get(event, "samples"),
                  *plan = json_object_get(event, "plan");
     if (json_is_integer(samples)) led->samples = json_integer_value(samples);
@@ -156,9 +157,11 @@ hone_status hone_led_step(hone_led_training *led, hone_error *err) {
     hone_training *result = led->result;
     json_t *event;
     double begin = hone_clock_seconds(), loss = NAN;
+    hone_worker_rest(&led->worker, false);
     HONE_TRY(hone_worker_go(&led->worker, err));
     HONE_TRY(wait_event(led, "step", led->options.step_seconds, &event, err));
     double seconds = hone_clock_seconds() - begin;
+    hone_worker_rest(&led->worker, true);
     hone_status status = read_step(led, event, result->steps + 1, &loss, err);
     json_decref(event);
     if (status != HONE_OK) return status;
@@ -182,6 +185,7 @@ static void read_calls(hone_training *result, const json_t *event) {
 hone_status hone_led_finish(hone_led_training *led, hone_error *err) {
     json_t *event;
     double seconds = led->options.step_seconds;
+    hone_worker_rest(&led->worker, false);
     hone_worker_end_input(&led->worker);
     HONE_TRY(wait_event(led, "done", seconds, &event, err));
     read_calls(led->result, event);

@@ -100,6 +100,10 @@ hone_status hone_worker_go(hone_worker *worker, hone_error *err) {
     return hone_fail(err, HONE_ERR_IO, "the %s worker: %s", worker->name, strerror(errno));
 }
 
+void hone_worker_rest(hone_worker *worker, bool rests) {
+    if (worker->pid > 0) kill(-worker->pid, rests ? SIGSTOP : SIGCONT);
+}
+
 void hone_worker_end_input(hone_worker *worker) { close_fd(&worker->in); }
 
 /* The highest resident size of the process so far. What /proc no longer tells stays as it was. */

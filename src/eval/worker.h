@@ -37,6 +37,9 @@ hone_status hone_worker_start(hone_worker *worker, const char *name, char *const
 /* Lets it go on by one step. */
 hone_status hone_worker_go(hone_worker *worker, hone_error *err);
 
+/* Whether all of its processes stand still: what is not its turn is not its time to compute. */
+void hone_worker_rest(hone_worker *worker, bool rests);
+
 /* Its input ends: a training does its last things and ends. */
 void hone_worker_end_input(hone_worker *worker);
 

@@ -86,7 +86,7 @@ static void lines_have_the_agreed_shape(void **state) {
     assert_has("  rms_norm backward: 1.10x speedup, 0.50x memory (2.1ms vs 2.3ms) 🟡");
     assert_has("  attention_with_rope: 2.34x speedup, 0.50x memory (2.1ms vs 4.9ms) 🟢");
     assert_has("  Correct kernels: 6 of 6");
-    assert_has("  Average Speedup: 1.60x (good: 1.2x minimum, 1.5x good, 2.0x excellent)");
+    assert_has("  Average Speedup: 1.72x (good: 1.2x minimum, 1.5x good, 2.0x excellent)");
     assert_has("🚀 COMPREHENSIVE REAL MODEL EVALUATION");
     assert_has("============================================================");
     assert_has("    🔬 FUSED  step 8/8: loss=1.8765, time=1.23s");
