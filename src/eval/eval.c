@@ -261,7 +261,7 @@ static void name_of_path(const char *path, char *out, size_t size) {
         *dot = 0;
 }
 
-/* `wanted` is a path, or what hone_known_model_find takes. What is here comes first: a folder may have such a name. */
+/* `wanted` is a path, or what hone_known_model_find takes. A path comes first: a folder may have such a name. */
 static hone_status discover_wanted(evaluation *e, const char *wanted, const hone_known_model *known,
                                    size_t count, hone_error *err) {
     char last[192];

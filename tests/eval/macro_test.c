@@ -1,4 +1,5 @@
 /* tests/eval/macro: trainings led step by step, with workers that misbehave (fake_worker.sh). */
+#include <dirent.h>
 #include <errno.h>
 #include <math.h>
 #include <setjmp.h>
@@ -56,6 +57,47 @@ static void assert_no_children(void) {
     int how;
     pid_t child = waitpid(-1, &how, WNOHANG);
     assert_true(child == -1 && errno == ECHILD);
+}
+
+/* State of the process that the folder `name` of /proc stands for, when it is a child of this one; else 0. */
+static char child_state(const char *name) {
+    char path[300], text[512] = "", state = 0;
+    int parent = 0;
+    snprintf(path, sizeof path, "/proc/%s/stat", name);
+    FILE *file = fopen(path, "r");
+    if (!file) return 0;
+    size_t size = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    text[size] = 0;
+    const char *end = strrchr(text, ')');
+    if (!end || sscanf(end, ") %c %d", &state, &parent) != 2) return 0;
+    return parent == getpid() ? state : 0;
+}
+
+/* How many children there are that do not stand still. */
+static int moving_children(int *all) {
+    DIR *proc = opendir("/proc");
+    int moving = 0;
+    *all = 0;
+    assert_non_null(proc);
+    for (struct dirent *e; (e = readdir(proc)) != NULL;) {
+        char state = e->d_name[0] >= '1' && e->d_name[0] <= '9' ? child_state(e->d_name) : 0;
+        *all += state != 0;
+        moving += state != 0 && state != 'T';
+    }
+    closedir(proc);
+    return moving;
+}
+
+/* After a step: both trainings wait for their turn, and what waits may not compute. */
+static void assert_all_stand_still(void) {
+    int all = 0, moving = 1;
+    for (int i = 0; i < 100 && moving; i++) {
+        moving = moving_children(&all);
+        if (moving) usleep(10000); /* a signal takes its time */
+    }
+    assert_int_equal(all, 2);
+    assert_int_equal(moving, 0);
 }
 
 static hone_eval_report *report;
@@ -118,6 +160,20 @@ static int remove_folder(void **state) {
         rmdir(path);
     }
     return rmdir(folder);
+}
+
+static void on_step_of_two(void *user, const hone_training *training) {
+    on_step(user, training);
+    assert_all_stand_still();
+}
+
+static void waiting_is_standing_still(void **state) {
+    (void)state;
+    hone_macro_options o = options_for("well");
+    o.on_step = on_step_of_two;
+    assert_int_equal(run_with(&o), HONE_OK);
+    if (row->status != HONE_MACRO_TESTED) fail_msg("%s", row->reason);
+    assert_int_equal(counted.steps, 4);
 }
 
 static void both_train_in_turns(void **state) {
@@ -324,6 +380,7 @@ static void end_that_nobody_saw_is_no_success(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(both_train_in_turns, setup, teardown),
+        cmocka_unit_test_setup_teardown(waiting_is_standing_still, setup, teardown),
         cmocka_unit_test_setup_teardown(weights_are_passed_on, setup, teardown),
         cmocka_unit_test_setup_teardown(steps_go_on_until_the_figures_are_good, setup, teardown),
         cmocka_unit_test_setup_teardown(curves_have_two_seeds, setup, teardown),

@@ -152,6 +152,7 @@ static const struct attack {
     concerned rows;
 } attacks[] = {
     {"stale", "WRONG", "y[0, 0] is", FORWARD},
+    {"next_pass", "WRONG", "y[0, 0] is", FORWARD},
     {"zeros", "WRONG", "y[", FORWARD},
     {"nan", "WRONG", "y[0, 0] is", FORWARD},
     {"writes_weights", "CRASH", "signal 11", ALL},
