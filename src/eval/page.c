@@ -5,6 +5,7 @@
 
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 static const size_t page_limit = 128 << 20;
 
@@ -41,16 +42,26 @@ static hone_status append_script(const char *script, hone_buf *out, hone_error *
 }
 
 hone_page_parts hone_page_evaluation(void) {
-    return (hone_page_parts){hone_page_file_evaluation, hone_page_file_style,
-                             hone_page_file_helpers, hone_page_file_charts};
+    hone_page_parts parts = {.page = hone_page_file_evaluation,
+                             .style = hone_page_file_style,
+                             .helpers = hone_page_file_helpers,
+                             .charts = hone_page_file_charts};
+    time_t now = time(NULL);
+    struct tm utc;
+    if (!gmtime_r(&now, &utc) ||
+        !strftime(parts.date, sizeof parts.date, "%Y-%m-%d %H:%M UTC", &utc))
+        parts.date[0] = 0;
+    return parts;
 }
 
-enum { DATA, STYLE, HELPERS, CHARTS, MARKS };
-static const char *const marks[MARKS] = {"{{data}}", "{{style}}", "{{helpers}}", "{{charts}}"};
+enum { DATA, STYLE, HELPERS, CHARTS, DATE, MARKS };
+static const char *const marks[MARKS] = {"{{data}}", "{{style}}", "{{helpers}}", "{{charts}}",
+                                         "{{date}}"};
 
 static hone_status check_marks(const char *page, hone_error *err) {
     for (int i = 0; i < MARKS; i++) {
         const char *at = strstr(page, marks[i]);
+        if (i == DATE && !at) continue;
         if (!at || strstr(at + 1, marks[i]))
             return hone_fail(err, HONE_ERR_FORMAT, "the page's template: expected one %s, found %s",
                              marks[i], at ? "more" : "none");
@@ -80,6 +91,8 @@ static hone_status append_part(int mark, const hone_page_parts *parts, const jso
         return hone_buf_append_str(out, parts->style, err);
     case HELPERS:
         return append_script(parts->helpers, out, err);
+    case DATE:
+        return hone_buf_append_str(out, parts->date, err);
     default:
         return append_script(parts->charts, out, err);
     }

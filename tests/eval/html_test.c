@@ -22,7 +22,8 @@ static const char watch[] =
     "true);"
     "</script>";
 
-/* Looks at each canvas when all is done: has it pixels of more than one colour? */
+/* Looks at each canvas when all is done: has it pixels of more than one colour? And does all lie inside the window,
+ * but for tables that scroll? */
 static const char probe[] =
     "<script>addEventListener('load', function () { setTimeout(function () {"
     " var all = document.querySelectorAll('canvas'), drawn = 0;"
@@ -33,9 +34,20 @@ static const char probe[] =
     "   colours[data[i] + ',' + data[i + 1] + ',' + data[i + 2]] = 1;"
     "  if (Object.keys(colours).length > 3) drawn++; });"
     " var root = document.documentElement, wide = root.scrollWidth > root.clientWidth;"
-    " root.setAttribute('data-found', all.length + ' canvases, ' + drawn + ' drawn, ' + wrong + ' "
-    "errors' +"
-    "  (wide ? ', too wide' : '')); }, 500); });</script>";
+    " document.querySelectorAll('body *').forEach(function (e) { wide = wide ||"
+    "  !e.closest('.scroll > *') && e.getBoundingClientRect().right > root.clientWidth + 0.5 ||"
+    "  e.id === 'facts' && e.scrollWidth > e.parentElement.clientWidth; });"
+    " var found = all.length + ' canvases, ' + drawn + ' drawn, ' + wrong + ' errors' +"
+    "  (wide ? ', too wide' : '');"
+    " root.setAttribute('data-found', found); parent.postMessage(innerWidth + ' wide: ' + found, "
+    "'*');"
+    " }, 500); });</script>";
+
+/* A window has its least width; a frame in it has not. It tells the window around it what its probe found. */
+static const char frame[] =
+    "<body><iframe src=\"%s\" style=\"border: 0; width: %dpx; height: 800px\"></iframe><script>"
+    "addEventListener('message', function (e) {"
+    " document.documentElement.setAttribute('data-found', e.data); });</script></body>";
 
 static int setup_all(void **state) {
     (void)state;
@@ -75,8 +87,8 @@ static void write_page(const hone_eval_report *report) {
     hone_buf_free(&text);
 }
 
-/* Runs the browser on the page, each time as if it were the first; its standard output, which the caller frees. */
-static char *browse(const char *what) {
+/* Runs the browser on a file, each time as if it were the first; its standard output, which the caller frees. */
+static char *browse_file(const char *path, const char *what) {
     enum { LIMIT = 1 << 24 };
     char command[2048];
     snprintf(command, sizeof command,
@@ -85,7 +97,7 @@ static char *browse(const char *what) {
              "--host-resolver-rules='MAP * ~NOTFOUND' --virtual-time-budget=5000 "
              "--user-data-dir=%s/profile%d %s "
              "file://%s 2>/dev/null",
-             browser, folder.path, ++runs, what, page);
+             browser, folder.path, ++runs, what, path);
     FILE *out = popen(command, "r");
     char *text = malloc(LIMIT);
     assert_true(out && text);
@@ -95,6 +107,8 @@ static char *browse(const char *what) {
     if (!WIFEXITED(how) || WEXITSTATUS(how) != 0) fail_msg("%s failed: %d", browser, how);
     return text;
 }
+
+static char *browse(const char *what) { return browse_file(page, what); }
 
 /* What the probe found, e.g. "10 canvases, 10 drawn, 0 errors". */
 static void assert_found(const char *dom, const char *want) {
@@ -133,13 +147,70 @@ static void every_chart_is_drawn(void **state) {
     add_everything(report);
     write_page(report);
     static const char *const widths[] = {"--window-size=1200,900 --dump-dom",
-                                         "--window-size=360,800 --dump-dom",
+                                         "--window-size=500,800 --dump-dom",
                                          "--window-size=800,800 --force-dark-mode --dump-dom"};
     for (size_t i = 0; i < 3; i++) {
         char *dom = browse(widths[i]);
         assert_found(dom, "10 canvases, 10 drawn, 0 errors");
         free(dom);
     }
+    hone_eval_report_free(&report);
+}
+
+/* On a phone, with the longest of what stands in a table of its own. */
+static void page_fits_a_phone(void **state) {
+    (void)state;
+    skip_without(true);
+    hone_eval_report *report = make_report();
+    char text[1024], *path = temp_path(&folder, "frame.html");
+    add_everything(report);
+    free(report->data);
+    report->data = strdup("/home/somebody/a/folder_with_a_name_that_nobody_would_call_short/data");
+    write_page(report);
+    snprintf(text, sizeof text, frame, "page.html", 400);
+    temp_write(path, text, strlen(text));
+    char *dom = browse_file(path, "--window-size=1200,900 --dump-dom");
+    assert_found(dom, "400 wide: 10 canvases, 10 drawn, 0 errors");
+    free(dom);
+    free(path);
+    hone_eval_report_free(&report);
+}
+
+/* Who, where and when; what "valid" stands on; the time that it took; which kernel is which. */
+static void page_explains_itself(void **state) {
+    (void)state;
+    skip_without(false);
+    hone_eval_report *report = make_report();
+    add_everything(report);
+    report->machine.vectors = "avx512";
+    report->machine.gemm_f32 = "avx2";
+    report->seconds = 320;
+    write_page(report);
+    char *dom = browse("--dump-dom");
+    const char *date = strstr(dom, "<meta name=\"date\" content=\"20");
+    assert_non_null(date);
+    char title[128];
+    snprintf(title, sizeof title, "<title>hone eval: kernels.c, a CPU, %.10s</title>",
+             strchr(strstr(date, "content="), '"') + 1);
+    assert_non_null(strstr(dom, title));
+    assert_non_null(strstr(dom, ">Valid: no kernel was found wrong, each that was made wrong on "
+                                "purpose changed the loss, and the file compiled"));
+    assert_non_null(strstr(dom, "It took 320 s, longer than its budget of 300 s."));
+    assert_non_null(strstr(dom, ">vectors: avx512, matrix products in float32: avx2<"));
+    assert_non_null(strstr(dom, "<li>org/absent: not on this machine</li>"));
+    free(dom);
+    report->seconds = 299;
+    report->micro[3].correct = false;
+    report->macro[0].sabotage[4].change = 0;
+    write_page(report);
+    dom = browse("--dump-dom");
+    assert_non_null(
+        strstr(dom, ">Invalid, so that the overall score is 0: rope_embeddings backward was wrong; "
+                    "lora_linear in SmolLM2-135M-Instruct 4-bit, made wrong on purpose, "
+                    "did not change the loss.<"));
+    assert_null(strstr(dom, ">It took"));
+    assert_non_null(strstr(dom, ">299 s of 300 s<"));
+    free(dom);
     hone_eval_report_free(&report);
 }
 
@@ -179,8 +250,7 @@ static void page_of_nothing_has_no_errors(void **state) {
     write_page(report);
     char *dom = browse("--dump-dom");
     assert_found(dom, "0 canvases, 0 drawn, 0 errors");
-    assert_non_null(strstr(dom, "<li>org/absent: not tested: not on this machine</li>"));
-    assert_non_null(strstr(dom, "<li>kernels alone (level 1): not asked for</li>"));
+    assert_non_null(strstr(dom, "<li>org/absent: not on this machine</li>"));
     free(dom);
     hone_eval_report_free(&report);
 }
@@ -235,6 +305,8 @@ static void hostile_text_stays_text(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_chart_is_drawn),
+        cmocka_unit_test(page_fits_a_phone),
+        cmocka_unit_test(page_explains_itself),
         cmocka_unit_test(picture_and_print_are_made),
         cmocka_unit_test(page_of_nothing_has_no_errors),
         cmocka_unit_test(page_without_charts_has_its_tables),

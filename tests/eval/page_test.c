@@ -11,7 +11,7 @@ static const char page_template[] =
 /* The page of this value and helping script, or NULL; the caller frees. */
 static char *format(const char *shape, const json_t *data, const char *script, hone_error *err) {
     hone_buf out = hone_buf_make(1 << 20);
-    hone_page_parts parts = {shape, "p{}", script, "chart"};
+    hone_page_parts parts = {shape, "p{}", script, "chart", "2026-05-31"};
     if (hone_page_format(&parts, data, &out, err) == HONE_OK) return out.data;
     hone_buf_free(&out);
     return NULL;
@@ -33,9 +33,9 @@ static void marks_give_way(void **state) {
                               "<script type=\"application/json\">"
                               "{\"a\": 1, \"b\": \"two\"}</script></body>");
     free(page);
-    page = format("{{data}} then {{helpers}}!{{charts}}{{style}}", data, "x", &err);
+    page = format("{{data}} then {{helpers}}!{{charts}}{{style}}{{date}}", data, "x", &err);
     assert_non_null(page);
-    assert_string_equal(page, "{\"a\": 1, \"b\": \"two\"} then x!chartp{}");
+    assert_string_equal(page, "{\"a\": 1, \"b\": \"two\"} then x!chartp{}2026-05-31");
     free(page);
     json_decref(data);
 }
@@ -78,7 +78,8 @@ static void template_needs_each_mark_once(void **state) {
         {"{{data}}{{style}}{{charts}}", "{{helpers}}"},
         {"{{data}}{{helpers}}{{charts}}", "{{style}}"},
         {"{{data}}{{helpers}}{{style}}", "{{charts}}"},
-        {"{{data}}{{helpers}}{{style}}{{charts}}{{data}}", "{{data}}"}};
+        {"{{data}}{{helpers}}{{style}}{{charts}}{{data}}", "{{data}}"},
+        {"{{date}}{{data}}{{helpers}}{{style}}{{charts}}{{date}}", "{{date}}"}};
     json_t *data = json_array();
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         hone_error err = {0};
@@ -95,7 +96,7 @@ static void page_is_a_file(void **state) {
     temp_folder folder = temp_make();
     char *path = temp_path(&folder, "page.html");
     json_t *data = json_pack("[i]", 7);
-    hone_page_parts parts = {page_template, "", "go()", ""};
+    hone_page_parts parts = {.page = page_template, .style = "", .helpers = "go()", .charts = ""};
     assert_int_equal(hone_page_write("/nonexistent/page.html", &parts, data, &err), HONE_ERR_IO);
     assert_ok(hone_page_write(path, &parts, data, &err), err);
     hone_buf page;

@@ -12,6 +12,7 @@ function figure(value) {
   if (size >= 1000) return Math.round(value).toLocaleString("en");
   return value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : size >= 0.1 ? 3 : 4);
 }
+const secondsText = seconds => `${+seconds.toPrecision(3)} s`;
 const range = pair => pair && pair[0] !== null ? `[${figure(pair[0])}, ${figure(pair[1])}]` : "";
 
 function element(tag, text, kind) {
@@ -63,7 +64,12 @@ const pair = parent => (parent || document.getElementById("charts")).appendChild
 const axis = (text, type, more) => Object.assign({ type: type || "linear", title: { display: true, text } }, more);
 const plain = { maxRotation: 0, callback: value => Math.abs(Math.log10(value) - Math.round(Math.log10(value))) < 1e-9 ?
   value.toLocaleString("en") : "" };
-const legend = { position: "bottom", labels: { usePointStyle: true, boxWidth: 18 } };
+/* An axis of steps, which come whole. */
+const wholeSteps = { min: 1, ticks: { precision: 0 } };
+/* Chart.js draws lines in a legend solid, whatever they are in the chart. */
+const legend = { position: "bottom", labels: { usePointStyle: true, boxWidth: 18, generateLabels: chart =>
+  Chart.defaults.plugins.legend.labels.generateLabels(chart).map(item => ({ ...item,
+    lineDash: chart.data.datasets[item.datasetIndex].borderDash })) } };
 const named = { plugins: { legend,
   tooltip: { callbacks: { label: item => `${item.raw.name || item.dataset.label}: ${figure(item.parsed.y)}` } } } };
 
