@@ -71,8 +71,8 @@ static double mean_ratio(const mean *m, hone_interval *interval) {
     return exp(middle);
 }
 
-/* Forward and backward of one shape together, from what each gained over side `slow`: then nothing is gained by work that
- * one of them does for the other. An end of the interval is where both are at theirs. */
+/* Forward and backward of one shape together, from what each gained over side `slow`: work that one of them does for
+ * the other gains nothing then. An end of the interval is where both are at theirs. */
 static hone_comparison both_passes(const hone_micro_row *forward, const hone_micro_row *backward,
                                    hone_side slow, const hone_comparison *f,
                                    const hone_comparison *b) {
