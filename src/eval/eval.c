@@ -447,10 +447,11 @@ hone_status hone_eval(const hone_eval_options *options, hone_eval_report **out, 
     if (accepted && options->output)
         status = hone_candidate_deliver(&e.workshop, options, *out, err);
     (*out)->seconds = hone_clock_seconds() - begin;
-    if (status == HONE_OK || status == HONE_ERR_INTERRUPTED)
-        hone_lines_final(&e.text, *out);
-    else
-        hone_eval_report_free(out);
+    if (status == HONE_OK || status == HONE_ERR_INTERRUPTED) hone_lines_final(&e.text, *out);
+    if (status == HONE_OK && accepted && options->output)
+        hone_lines_line(&e.text, "✅ Accepted: %s, for hone train --kernels %s", options->output,
+                        options->output);
+    if (status != HONE_OK && status != HONE_ERR_INTERRUPTED) hone_eval_report_free(out);
     hone_workshop_close(&e.workshop);
     return status;
 }

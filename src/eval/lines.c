@@ -301,8 +301,8 @@ static void control_lines(hone_lines *text, const hone_macro_row *row) {
         if (!own) add_name(unused, sizeof unused, hone_op_names[k]);
     }
     if (tested && !unnoticed[0])
-        hone_lines_line(text, "     sabotage: each of %d kernels, made wrong, changed the loss ✅",
-                        tested);
+        hone_lines_line(text, "     sabotage: each of %d kernel%s, made wrong, changed the loss ✅",
+                        tested, tested == 1 ? "" : "s");
     if (unnoticed[0])
         hone_lines_line(text, "     sabotage: 🔴 the loss stayed the same with wrong %s", unnoticed);
     if (calls && unused[0]) hone_lines_line(text, "     never called in this model: %s", unused);
@@ -470,6 +470,9 @@ void hone_lines_final(hone_lines *text, const hone_eval_report *report) {
         wrong_line(text, hone_summarize_kernel(report, k, HONE_PASS_BOTH).wrong);
     if (hone_noise_is_loud(&report->noise))
         hone_lines_line(text, "  🔴 Measured on a busy machine: see \"Noise\"");
+    if (strcmp(report->candidate.verdict, "not accepted") == 0)
+        hone_lines_line(text, "  ⬜ Not accepted for hone train --kernels: %s",
+                        report->candidate.reason);
     score_line(text, "Overall Score", score.overall);
     score_line(text, "Micro Score", score.micro);
     score_line(text, "Macro Score", score.macro);

@@ -232,6 +232,7 @@ run "$hone" eval examples/kernels.c --plain --quick --steps 2 --seq-len 32 --dat
     --json "$tmp/file.json" --output "$tmp/kernels.so"
 is 0 "the example of a kernel file"
 has out 'kernels\.c' "it is named"
+has out 'Accepted: .*, for hone train --kernels' "and said to be accepted"
 has out 'SHIPPED +step 2/2' "the shipped set trains beside it"
 check "all three sides are measured, and the file is accepted" python3 - "$tmp/file.json" <<'PY'
 import json, sys
