@@ -17,6 +17,8 @@ static struct {
     int num_layers, batch_size, iters, val_batches, max_seq_length, grad_accumulation_steps;
     int steps_per_report, steps_per_eval, save_every, rank, threads;
     double learning_rate, weight_decay, scale;
+    int argc;
+    const char **argv; /* [argc] the command line */
 } given;
 
 #define NUMBER POPT_ARG_INT | POPT_ARGFLAG_SHOW_DEFAULT
@@ -40,7 +42,10 @@ static struct poptOption options[] = {
      "folder to write to (default: adapters)", "DIR"},
     {"no-save", 0, POPT_ARG_NONE, &given.no_save, 0, "write nothing", NULL},
     {"resume-adapter-file", 0, POPT_ARG_STRING, &given.resume, 0,
-     "start from this adapters.safetensors", "FILE"},
+     "start from this adapters.safetensors, or the one in\nthis folder; rank, scale, layers and "
+     "keys "
+     "are those of\nthe adapter_config.json beside it",
+     "FILE"},
     {"num-layers", 0, NUMBER, &given.num_layers, 0, "adapters on the last so many blocks, -1: all",
      "N"},
     {"rank", 0, NUMBER, &given.rank, 0, "of the adapters", "N"},
@@ -154,6 +159,24 @@ static bool is_negative(int value, const char *option, int *code) {
     return value < 0;
 }
 
+/* Whether --name stood on the command line. */
+static bool was_given(const char *name) {
+    size_t length = strlen(name);
+    for (int i = 2; i < given.argc; i++) {
+        const char *word = given.argv[i];
+        if (strncmp(word, "--", 2) == 0 && strncmp(word + 2, name, length) == 0 &&
+            (word[2 + length] == 0 || word[2 + length] == '='))
+            return true;
+    }
+    return false;
+}
+
+static unsigned resume_takes(void) {
+    return (was_given("rank") ? 0 : HONE_RESUME_RANK) |
+           (was_given("scale") ? 0 : HONE_RESUME_SCALE) |
+           (was_given("num-layers") ? 0 : HONE_RESUME_LAYERS);
+}
+
 static int read_options(hone_train_options *train, hone_model_options *model, const char **keys,
                         size_t key_count) {
     static const char *const kinds[] = {"lora", "full"}, *const packings[] = {"none", "isolate",
@@ -203,6 +226,7 @@ static int read_options(hone_train_options *train, hone_model_options *model, co
     train->lora_keys = keys;
     train->lora_key_count = key_count;
     train->resume_adapter_file = given.resume;
+    train->resume_takes = resume_takes();
     train->packing = (hone_packing)packing;
     train->mask_prompt = given.mask_prompt;
     train->grad_checkpoint = given.grad_checkpoint;
@@ -451,8 +475,8 @@ static void print_plan(const hone_train_options *train, const hone_train_plan *p
         const char *purpose;
         size_t bytes;
     } rows[] = {
-        {"program, libraries, tokenizer (resident already)", p->program},
-        {"data set (resident already)", p->data},
+        {"program, libraries, tokenizer", p->program},
+        {"data set, batches", p->data},
         {"weights as stored", p->weights},
         {"norms, rotary embedding", p->tables},
         {full ? "weights in float32" : "adapters", p->trained},
@@ -575,6 +599,8 @@ static int run(void) {
 int hone_cmd_train(int argc, const char **argv) {
     hone_cli_arguments arguments;
     set_defaults();
+    given.argc = argc;
+    given.argv = argv;
     int code = hone_cli_parse(&verb, argc, argv, &arguments);
     if (code != HONE_CLI_GO) return code;
     code = run();

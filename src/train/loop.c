@@ -22,6 +22,8 @@ typedef struct held_out {
 typedef struct run {
     hone_model *model;
     hone_train_options options;
+    char *resume; /* the file that options.resume_adapter_file means, or NULL */
+    const char *keys[HONE_LINEAR_COUNT];   /* where options.lora_keys may point */
     const hone_train_callbacks *callbacks; /* NULL: none */
     hone_trainer trainer;
     hone_data train;
@@ -178,6 +180,7 @@ static void close_run(run *r) {
         hone_batch_close(&r->batches[i]);
     free(r->batches);
     free(r->rates);
+    free(r->resume);
     hone_batch_close(&r->valid.batch);
     hone_batch_close(&r->test.batch);
     hone_data_close(&r->valid.data);
@@ -332,6 +335,7 @@ static hone_status train_and_test(run *r, hone_error *err) {
 /* Options, data and, with steps to do, the plan. */
 static hone_status prepare(run *r, hone_error *err) {
     HONE_TRY(hone_trainer_check(&r->options, err));
+    HONE_TRY(hone_adapter_resume(&r->options, r->model, &r->resume, r->keys, err));
     size_t before = hone_memory_rss();
     HONE_TRY(open_data(r, err));
     size_t after = hone_memory_rss();
@@ -363,7 +367,7 @@ hone_status hone_train(hone_model *model, const hone_train_options *options,
     hone_status status;
     HONE_TRY_GOTO(status, done, prepare(&r, err));
     HONE_TRY_GOTO(status, done, make_folder(&r, err));
-    HONE_TRY_GOTO(status, done, hone_trainer_open(&r.trainer, model, options, err));
+    HONE_TRY_GOTO(status, done, hone_trainer_open(&r.trainer, model, &r.options, err));
     if (options->iters > 0) HONE_TRY_GOTO(status, done, reserve_memory(&r, err));
     status = train_and_test(&r, err);
 done:

@@ -41,6 +41,29 @@ has err '^no adapter in adapters/: testing the model itself$' "says that the mod
 train --iters 1 --val-batches 0 --no-save --resume-adapter-file "$tmp/a/adapters.safetensors"
 is 0 "going on from an adapter"
 lacks out 'Val|Saved' "--no-save and --val-batches 0"
+resume() {
+    run "$hone" train --model "$tiny" --data "$data" --batch-size 2 --iters 1 --no-save --json --val-batches 0 "$@"
+}
+first_loss() { sed -n 's/.*"step","iter":1,"loss":\([0-9.]*\),.*/\1/p' "$tmp/out"; }
+resume --resume-adapter-file "$tmp/a/adapters.safetensors" --scale 2
+is 0 "going on with the scale that it was trained with"
+trained=$(first_loss)
+resume --resume-adapter-file "$tmp/a/adapters.safetensors"
+check "is what happens without --scale, too: $trained" test -n "$trained" -a "$(first_loss)" = "$trained"
+resume --resume-adapter-file "$tmp/a"
+check "and with the adapter's folder" test "$(first_loss)" = "$trained"
+for other in '--scale 20' '--rank 4' '--num-layers 1' '--keys q_proj'; do
+    # shellcheck disable=SC2086
+    resume --resume-adapter-file "$tmp/a" $other
+    is 2 "going on with $other"
+    has err "^hone train: ${other%% *}.* $tmp/a/adapter_config\.json .*leave out ${other%% *}\$" "is refused with both"
+done
+resume --resume-adapter-file "$tmp/a" --scale=20
+has err '^hone train: --scale 20: .* trained with 2; ' "however it is written"
+mkdir "$tmp/alone"
+cp "$tmp/a/adapters.safetensors" "$tmp/alone"
+resume --resume-adapter-file "$tmp/alone" --scale 2
+check "without adapter_config.json the options count" test "$(first_loss)" = "$trained"
 train --iters 2 --fine-tune-type full --adapter-path "$tmp/full" --learning-rate 1e-3
 is 0 "full fine-tuning"
 run "$hone" generate --model "$tmp/full" --raw --prompt 'the number' --max-tokens 3
