@@ -251,7 +251,7 @@ typedef struct report {
     double loss_sum, seconds; /* since the last line */
     uint64_t labels, tokens, last_labels, skipped, truncated;
     int steps;
-    hone_cli_progress progress;
+    hone_cli_progress progress, evaluation;
     bool write_failed, input_ended, told_skipped, told_truncated;
 } report;
 
@@ -328,6 +328,12 @@ static json_t *json_of(const hone_train_event *e) {
     case HONE_TRAIN_SAVED:
         return json_pack("{s:s, s:i, s:o}", "event", "saved", "iter", e->iter, "path",
                          path_json(e->path));
+    case HONE_TRAIN_SAVE_FAILED:
+        return json_pack("{s:s, s:i, s:o, s:o}", "event", "save_failed", "iter", e->iter, "path",
+                         path_json(e->path), "problem", path_json(e->problem));
+    case HONE_TRAIN_VALIDATING:
+    case HONE_TRAIN_TESTING:
+        break; /* for who watches */
     }
     return NULL;
 }
@@ -373,8 +379,38 @@ static void print_step(report *r, const hone_train_event *e) {
     }
 }
 
+/* A bar of its own: what is left of a validation says nothing about the training. */
+static void show_batches(report *r, const hone_train_event *e) {
+    char what[96];
+    if (e->batch == 1) {
+        hone_cli_progress_clear(&r->progress);
+        r->evaluation = hone_cli_progress_start();
+    }
+    snprintf(what, sizeof what, e->batches > 0 ? "%s %d of %d" : "%s %d",
+             e->kind == HONE_TRAIN_TESTING ? "testing" : "validating", e->batch, e->batches);
+    hone_cli_progress_show(&r->evaluation, what,
+                           e->batches > 0 ? (double)(e->batch - 1) / e->batches : 0);
+}
+
+static void clear_bars(report *r) {
+    hone_cli_progress_clear(&r->progress);
+    hone_cli_progress_clear(&r->evaluation);
+}
+
+/* Told on standard error whatever the report looks like. */
+static void warn_of_save(report *r, const hone_train_event *e) {
+    hone_error err = {.status = HONE_ERR_IO};
+    clear_bars(r);
+    snprintf(err.message, sizeof err.message,
+             "warning: what was learnt in %d steps could not be saved, going on: %.800s", e->iter,
+             e->problem);
+    hone_cli_fail(verb.name, &err);
+}
+
 static void print_text(report *r, const hone_train_event *e) {
-    if (e->kind != HONE_TRAIN_STEP) hone_cli_progress_clear(&r->progress);
+    bool shows = e->kind == HONE_TRAIN_STEP || e->kind == HONE_TRAIN_VALIDATING ||
+                 e->kind == HONE_TRAIN_TESTING;
+    if (!shows) clear_bars(r);
     switch (e->kind) {
     case HONE_TRAIN_START:
         print_start(r, e);
@@ -392,6 +428,12 @@ static void print_text(report *r, const hone_train_event *e) {
     case HONE_TRAIN_SAVED:
         printf("Iter %d: Saved %s to %s.\n", e->iter, r->full ? "the model" : "adapter weights",
                e->path);
+        break;
+    case HONE_TRAIN_SAVE_FAILED: /* told already */
+        break;
+    case HONE_TRAIN_VALIDATING:
+    case HONE_TRAIN_TESTING:
+        show_batches(r, e);
         break;
     }
     r->write_failed = r->write_failed || fflush(stdout) != 0 || ferror(stdout);
@@ -422,6 +464,7 @@ static void tell_losses(report *r, const hone_train_event *e) {
 static bool on_event(void *user, const hone_train_event *event) {
     report *r = user;
     tell_losses(r, event);
+    if (event->kind == HONE_TRAIN_SAVE_FAILED) warn_of_save(r, event);
     if (given.json)
         print_json(r, json_of(event));
     else
@@ -547,7 +590,7 @@ static int train_model(hone_model *model, const hone_train_options *train) {
         .on_event = on_event, .before_step = before_step, .keep_going = keep_going, .user = &r};
     hone_status status = load_adapter(model, train, &err);
     if (status == HONE_OK) status = hone_train(model, train, &callbacks, &result, &err);
-    hone_cli_progress_clear(&r.progress);
+    clear_bars(&r);
     if (status == HONE_ERR_INTERRUPTED && r.write_failed) return output_failed(train, &result);
     bool led_to_end = status == HONE_ERR_INTERRUPTED && r.input_ended && !hone_cli_interrupted();
     if (status != HONE_OK && !led_to_end) return hone_cli_fail(verb.name, &err);

@@ -240,7 +240,11 @@ typedef enum hone_train_event_kind {
     HONE_TRAIN_STEP,       /* after every optimizer step */
     HONE_TRAIN_VALIDATION, /* `loss`, `seconds` */
     HONE_TRAIN_TEST,       /* `loss`, `seconds` */
-    HONE_TRAIN_SAVED       /* `path` */
+    HONE_TRAIN_SAVED,      /* `path` */
+    /* A save before the last one failed: `path`, `problem`. The training goes on. */
+    HONE_TRAIN_SAVE_FAILED,
+    HONE_TRAIN_VALIDATING, /* before each batch of a validation: `batch`, `batches` */
+    HONE_TRAIN_TESTING     /* before each batch of a test, likewise */
 } hone_train_event_kind;
 
 typedef struct hone_train_event {
@@ -259,7 +263,9 @@ typedef struct hone_train_event {
     uint64_t arena_bytes;           /* START: activations and scratch, planned */
     const hone_train_plan *plan;    /* START, when there are steps to do; else NULL */
     size_t peak_rss;                /* bytes, whole process, so far */
-    const char *path;               /* SAVED */
+    const char *path;               /* SAVED, SAVE_FAILED */
+    const char *problem;            /* SAVE_FAILED: one sentence */
+    int batch, batches;             /* VALIDATING, TESTING: from 1; batches 0: not known */
 } hone_train_event;
 
 typedef struct hone_train_callbacks {

@@ -334,6 +334,6 @@ hone_status hone_trainer_save(const hone_trainer *trainer, bool numbered, hone_e
     char name[64];
     snprintf(name, sizeof name, "%07llu_adapters.safetensors", (unsigned long long)trainer->steps);
     HONE_TRY(save_adapter(trainer, "adapter_config.json", err));
-    if (numbered) HONE_TRY(save_adapter(trainer, name, err));
-    return save_adapter(trainer, "adapters.safetensors", err);
+    HONE_TRY(save_adapter(trainer, "adapters.safetensors", err));
+    return numbered ? save_adapter(trainer, name, err) : HONE_OK;
 }

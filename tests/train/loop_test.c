@@ -12,12 +12,19 @@ typedef struct journal {
     double losses[256]; /* of steps */
     size_t count, steps, saves, validations, tests;
     double last_validation, first_validation, test;
+    int batch, failed_saves;
     int before, stop_before, stop_after; /* 0: never */
     hone_train_event start, last;
 } journal;
 
 static bool on_event(void *user, const hone_train_event *event) {
     journal *l = user;
+    if (event->kind == HONE_TRAIN_VALIDATING || event->kind == HONE_TRAIN_TESTING) {
+        l->batch = event->batch == 1 ? 1 : l->batch + 1;
+        assert_int_equal(event->batch, l->batch);
+        assert_true(event->batches == 0 || event->batches >= event->batch);
+        return true;
+    }
     l->kinds[l->count++ % 256] = event->kind;
     l->last = *event;
     switch (event->kind) {
@@ -39,6 +46,13 @@ static bool on_event(void *user, const hone_train_event *event) {
         break;
     case HONE_TRAIN_SAVED:
         l->saves++;
+        break;
+    case HONE_TRAIN_SAVE_FAILED:
+        assert_true(strlen(event->problem) > 0);
+        l->failed_saves++;
+        break;
+    case HONE_TRAIN_VALIDATING:
+    case HONE_TRAIN_TESTING:
         break;
     }
     return true;
