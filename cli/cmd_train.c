@@ -17,6 +17,8 @@ static struct {
     int num_layers, batch_size, iters, val_batches, max_seq_length, grad_accumulation_steps;
     int steps_per_report, steps_per_eval, save_every, rank, threads;
     double learning_rate, weight_decay, scale;
+    int argc;
+    const char **argv; /* [argc] the command line */
 } given;
 
 #define NUMBER POPT_ARG_INT | POPT_ARGFLAG_SHOW_DEFAULT
@@ -40,7 +42,10 @@ static struct poptOption options[] = {
      "folder to write to (default: adapters)", "DIR"},
     {"no-save", 0, POPT_ARG_NONE, &given.no_save, 0, "write nothing", NULL},
     {"resume-adapter-file", 0, POPT_ARG_STRING, &given.resume, 0,
-     "start from this adapters.safetensors", "FILE"},
+     "start from this adapters.safetensors, or the one in\nthis folder; rank, scale, layers and "
+     "keys "
+     "are those of\nthe adapter_config.json beside it",
+     "FILE"},
     {"num-layers", 0, NUMBER, &given.num_layers, 0, "adapters on the last so many blocks, -1: all",
      "N"},
     {"rank", 0, NUMBER, &given.rank, 0, "of the adapters", "N"},
@@ -154,6 +159,24 @@ static bool is_negative(int value, const char *option, int *code) {
     return value < 0;
 }
 
+/* Whether --name stood on the command line. */
+static bool was_given(const char *name) {
+    size_t length = strlen(name);
+    for (int i = 2; i < given.argc; i++) {
+        const char *word = given.argv[i];
+        if (strncmp(word, "--", 2) == 0 && strncmp(word + 2, name, length) == 0 &&
+            (word[2 + length] == 0 || word[2 + length] == '='))
+            return true;
+    }
+    return false;
+}
+
+static unsigned resume_takes(void) {
+    return (was_given("rank") ? 0 : HONE_RESUME_RANK) |
+           (was_given("scale") ? 0 : HONE_RESUME_SCALE) |
+           (was_given("num-layers") ? 0 : HONE_RESUME_LAYERS);
+}
+
 static int read_options(hone_train_options *train, hone_model_options *model, const char **keys,
                         size_t key_count) {
     static const char *const kinds[] = {"lora", "full"}, *const packings[] = {"none", "isolate",
@@ -203,6 +226,7 @@ static int read_options(hone_train_options *train, hone_model_options *model, co
     train->lora_keys = keys;
     train->lora_key_count = key_count;
     train->resume_adapter_file = given.resume;
+    train->resume_takes = resume_takes();
     train->packing = (hone_packing)packing;
     train->mask_prompt = given.mask_prompt;
     train->grad_checkpoint = given.grad_checkpoint;
@@ -227,7 +251,7 @@ typedef struct report {
     double loss_sum, seconds; /* since the last line */
     uint64_t labels, tokens, last_labels, skipped, truncated;
     int steps;
-    hone_cli_progress progress;
+    hone_cli_progress progress, evaluation;
     bool write_failed, input_ended, told_skipped, told_truncated;
 } report;
 
@@ -304,6 +328,12 @@ static json_t *json_of(const hone_train_event *e) {
     case HONE_TRAIN_SAVED:
         return json_pack("{s:s, s:i, s:o}", "event", "saved", "iter", e->iter, "path",
                          path_json(e->path));
+    case HONE_TRAIN_SAVE_FAILED:
+        return json_pack("{s:s, s:i, s:o, s:o}", "event", "save_failed", "iter", e->iter, "path",
+                         path_json(e->path), "problem", path_json(e->problem));
+    case HONE_TRAIN_VALIDATING:
+    case HONE_TRAIN_TESTING:
+        break; /* for who watches */
     }
     return NULL;
 }
@@ -349,8 +379,38 @@ static void print_step(report *r, const hone_train_event *e) {
     }
 }
 
+/* A bar of its own: what is left of a validation says nothing about the training. */
+static void show_batches(report *r, const hone_train_event *e) {
+    char what[96];
+    if (e->batch == 1) {
+        hone_cli_progress_clear(&r->progress);
+        r->evaluation = hone_cli_progress_start();
+    }
+    snprintf(what, sizeof what, e->batches > 0 ? "%s %d of %d" : "%s %d",
+             e->kind == HONE_TRAIN_TESTING ? "testing" : "validating", e->batch, e->batches);
+    hone_cli_progress_show(&r->evaluation, what,
+                           e->batches > 0 ? (double)(e->batch - 1) / e->batches : 0);
+}
+
+static void clear_bars(report *r) {
+    hone_cli_progress_clear(&r->progress);
+    hone_cli_progress_clear(&r->evaluation);
+}
+
+/* Told on standard error whatever the report looks like. */
+static void warn_of_save(report *r, const hone_train_event *e) {
+    hone_error err = {.status = HONE_ERR_IO};
+    clear_bars(r);
+    snprintf(err.message, sizeof err.message,
+             "warning: what was learnt in %d steps could not be saved, going on: %.800s", e->iter,
+             e->problem);
+    hone_cli_fail(verb.name, &err);
+}
+
 static void print_text(report *r, const hone_train_event *e) {
-    if (e->kind != HONE_TRAIN_STEP) hone_cli_progress_clear(&r->progress);
+    bool shows = e->kind == HONE_TRAIN_STEP || e->kind == HONE_TRAIN_VALIDATING ||
+                 e->kind == HONE_TRAIN_TESTING;
+    if (!shows) clear_bars(r);
     switch (e->kind) {
     case HONE_TRAIN_START:
         print_start(r, e);
@@ -368,6 +428,12 @@ static void print_text(report *r, const hone_train_event *e) {
     case HONE_TRAIN_SAVED:
         printf("Iter %d: Saved %s to %s.\n", e->iter, r->full ? "the model" : "adapter weights",
                e->path);
+        break;
+    case HONE_TRAIN_SAVE_FAILED: /* told already */
+        break;
+    case HONE_TRAIN_VALIDATING:
+    case HONE_TRAIN_TESTING:
+        show_batches(r, e);
         break;
     }
     r->write_failed = r->write_failed || fflush(stdout) != 0 || ferror(stdout);
@@ -398,6 +464,7 @@ static void tell_losses(report *r, const hone_train_event *e) {
 static bool on_event(void *user, const hone_train_event *event) {
     report *r = user;
     tell_losses(r, event);
+    if (event->kind == HONE_TRAIN_SAVE_FAILED) warn_of_save(r, event);
     if (given.json)
         print_json(r, json_of(event));
     else
@@ -451,8 +518,8 @@ static void print_plan(const hone_train_options *train, const hone_train_plan *p
         const char *purpose;
         size_t bytes;
     } rows[] = {
-        {"program, libraries, tokenizer (resident already)", p->program},
-        {"data set (resident already)", p->data},
+        {"program, libraries, tokenizer", p->program},
+        {"data set, batches", p->data},
         {"weights as stored", p->weights},
         {"norms, rotary embedding", p->tables},
         {full ? "weights in float32" : "adapters", p->trained},
@@ -523,7 +590,7 @@ static int train_model(hone_model *model, const hone_train_options *train) {
         .on_event = on_event, .before_step = before_step, .keep_going = keep_going, .user = &r};
     hone_status status = load_adapter(model, train, &err);
     if (status == HONE_OK) status = hone_train(model, train, &callbacks, &result, &err);
-    hone_cli_progress_clear(&r.progress);
+    clear_bars(&r);
     if (status == HONE_ERR_INTERRUPTED && r.write_failed) return output_failed(train, &result);
     bool led_to_end = status == HONE_ERR_INTERRUPTED && r.input_ended && !hone_cli_interrupted();
     if (status != HONE_OK && !led_to_end) return hone_cli_fail(verb.name, &err);
@@ -575,6 +642,8 @@ static int run(void) {
 int hone_cmd_train(int argc, const char **argv) {
     hone_cli_arguments arguments;
     set_defaults();
+    given.argc = argc;
+    given.argv = argv;
     int code = hone_cli_parse(&verb, argc, argv, &arguments);
     if (code != HONE_CLI_GO) return code;
     code = run();

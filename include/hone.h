@@ -167,6 +167,9 @@ hone_status hone_logits(hone_model *model, const int32_t *ids, size_t count, flo
 
 typedef enum hone_fine_tune { HONE_FINE_TUNE_LORA, HONE_FINE_TUNE_FULL } hone_fine_tune;
 
+/* What a training that goes on from an adapter takes from the adapter_config.json beside it. */
+enum { HONE_RESUME_RANK = 1, HONE_RESUME_SCALE = 2, HONE_RESUME_LAYERS = 4 };
+
 typedef enum hone_packing {
     HONE_PACKING_NONE, /* batch_size samples a step, each as long as it is; nothing is padded */
     HONE_PACKING_ISOLATE, /* exactly batch_size x max_seq_length tokens a step; samples do not see each other */
@@ -186,8 +189,11 @@ typedef struct hone_train_options {
     const char *const
         *lora_keys; /* e.g. "self_attn.q_proj"; NULL: every linear layer of the block */
     size_t lora_key_count;
-    const char
-        *resume_adapter_file; /* start from this adapters.safetensors; NULL: a fresh adapter */
+    /* Start from this adapters.safetensors, or the one in this folder; NULL: a fresh adapter. Where an
+     * adapter_config.json lies beside it, what it says is taken for the HONE_RESUME_ members of resume_takes, and for
+     * lora_keys when NULL; what else it contradicts is HONE_ERR_USAGE. */
+    const char *resume_adapter_file;
+    unsigned resume_takes;
     hone_packing packing;
     bool mask_prompt; /* train on assistant turns (or completions) only */
     /* Keep only the blocks' inputs and run the blocks again in backward: less memory, more time. */
@@ -208,8 +214,9 @@ hone_train_options hone_train_defaults(void);
  * Pages of files that are mapped into memory count like any other. With packing "none", whose batches are as long as
  * their rows, it is that of a batch as long as the options allow. */
 typedef struct hone_train_plan {
-    size_t program;              /* program, libraries, tokenizer: what was resident when planned */
-    size_t data;                 /* the data set's index, rows and batches, likewise */
+    size_t program;              /* program, libraries, tokenizer: resident when planned; and a
+                                  * few MiB for what a first step adds */
+    size_t data;                 /* the data set's index and rows, likewise; and the batches */
     size_t weights;              /* the model's, as stored */
     size_t tables;               /* its norms, biases and rotary embedding */
     size_t trained;              /* adapters, or float32 copies of all weights */
@@ -233,7 +240,11 @@ typedef enum hone_train_event_kind {
     HONE_TRAIN_STEP,       /* after every optimizer step */
     HONE_TRAIN_VALIDATION, /* `loss`, `seconds` */
     HONE_TRAIN_TEST,       /* `loss`, `seconds` */
-    HONE_TRAIN_SAVED       /* `path` */
+    HONE_TRAIN_SAVED,      /* `path` */
+    /* A save before the last one failed: `path`, `problem`. The training goes on. */
+    HONE_TRAIN_SAVE_FAILED,
+    HONE_TRAIN_VALIDATING, /* before each batch of a validation: `batch`, `batches` */
+    HONE_TRAIN_TESTING     /* before each batch of a test, likewise */
 } hone_train_event_kind;
 
 typedef struct hone_train_event {
@@ -252,7 +263,9 @@ typedef struct hone_train_event {
     uint64_t arena_bytes;           /* START: activations and scratch, planned */
     const hone_train_plan *plan;    /* START, when there are steps to do; else NULL */
     size_t peak_rss;                /* bytes, whole process, so far */
-    const char *path;               /* SAVED */
+    const char *path;               /* SAVED, SAVE_FAILED */
+    const char *problem;            /* SAVE_FAILED: one sentence */
+    int batch, batches;             /* VALIDATING, TESTING: from 1; batches 0: not known */
 } hone_train_event;
 
 typedef struct hone_train_callbacks {

@@ -19,31 +19,31 @@ static int linear_of(const char *key) {
     return -1;
 }
 
-static hone_status choose_linears(const char *const *keys, size_t count,
-                                  bool out[HONE_LINEAR_COUNT], hone_error *err) {
+hone_status hone_adapter_find_keys(const char *const *keys, size_t count,
+                                   bool out[HONE_LINEAR_COUNT], hone_error *err) {
     for (int i = 0; i < HONE_LINEAR_COUNT; i++) out[i] = keys == NULL;
     for (size_t k = 0; keys && k < count; k++) {
         int i = linear_of(keys[k]);
         if (i < 0)
             return hone_fail(
                 err, HONE_ERR_USAGE,
-                "there is no linear layer \"%s\"; there are self_attn.{q,k,v,o}_proj and "
+                "--keys: there is no linear layer \"%s\"; there are self_attn.{q,k,v,o}_proj and "
                 "mlp.{gate,up,down}_proj",
                 keys[k]);
         out[i] = true;
     }
     if (keys && count == 0)
         return hone_fail(err, HONE_ERR_USAGE,
-                         "no linear layer is named: there would be nothing to train");
+                         "--keys: no linear layer is named: there would be nothing to train");
     return HONE_OK;
 }
 
 static hone_status check_numbers(int rank, double scale, hone_error *err) {
     if (rank < 1 || rank > HONE_MAX_RANK)
-        return hone_fail(err, HONE_ERR_USAGE, "rank %d: expected 1 to %d", rank,
+        return hone_fail(err, HONE_ERR_USAGE, "--rank %d: expected 1 to %d", rank,
                          (int)HONE_MAX_RANK);
     if (!isfinite(scale) || fabs(scale) > 1e6)
-        return hone_fail(err, HONE_ERR_USAGE, "scale %g: expected a number up to 1e6", scale);
+        return hone_fail(err, HONE_ERR_USAGE, "--scale %g: expected a number up to 1e6", scale);
     return HONE_OK;
 }
 
@@ -53,9 +53,9 @@ hone_status hone_adapter_choose(hone_adapter *adapter, const hone_model *model, 
     bool linears[HONE_LINEAR_COUNT];
     *adapter = (hone_adapter){.rank = rank, .scale = scale};
     HONE_TRY(check_numbers(rank, scale, err));
-    HONE_TRY(choose_linears(keys, key_count, linears, err));
+    HONE_TRY(hone_adapter_find_keys(keys, key_count, linears, err));
     if (num_layers < -1 || num_layers == 0)
-        return hone_fail(err, HONE_ERR_USAGE, "%d layers: expected 1 or more, or -1 for all",
+        return hone_fail(err, HONE_ERR_USAGE, "--num-layers %d: expected 1 or more, or -1 for all",
                          num_layers);
     int layers = model->config.layers;
     adapter->num_layers = num_layers < 0 ? layers : HONE_MIN(num_layers, layers);

@@ -16,6 +16,10 @@ typedef struct hone_adapter {
     bool *chosen;   /* [layers * HONE_LINEAR_COUNT], owned */
 } hone_adapter;
 
+/* Marks the linear layers of these names; keys NULL: all. */
+hone_status hone_adapter_find_keys(const char *const *keys, size_t count,
+                                   bool out[HONE_LINEAR_COUNT], hone_error *err);
+
 /* Chooses linear layers by name ("self_attn.q_proj", or "q_proj" for short; keys NULL: all) in the last num_layers
  * blocks (-1, or more than there are: all). */
 hone_status hone_adapter_choose(hone_adapter *adapter, const hone_model *model, int rank,
@@ -43,6 +47,12 @@ void hone_adapter_bind_gradients(hone_model *model, const hone_params *params);
 
 /* Reads adapters.safetensors into the listed tensors: these, no more and no fewer, all finite. */
 hone_status hone_adapter_read(const hone_params *params, const char *path, hone_error *err);
+
+/* What resume_adapter_file asks for: options->resume_adapter_file becomes *path, which the caller frees, and rank,
+ * scale, layers and keys those of the adapter_config.json beside it, as resume_takes says. `keys` is where lora_keys
+ * may point then. *path stays NULL, and all as it was, where nothing is resumed. */
+hone_status hone_adapter_resume(hone_train_options *options, const hone_model *model, char **path,
+                                const char *keys[HONE_LINEAR_COUNT], hone_error *err);
 
 /* Writes adapters.safetensors, float32. */
 hone_status hone_adapter_write(const hone_params *params, const char *path, hone_error *err);

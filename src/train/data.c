@@ -33,7 +33,6 @@ static void check_rows(hone_team team, void *argument) {
     size_t begin, end;
     hone_split(team, c->rows->count, 64, &begin, &end);
     c->bad[team.rank] = c->rows->count;
-    size_t kept = begin; /* rows before it are dropped from memory again */
     for (size_t i = begin; i < end && c->bad[team.rank] == c->rows->count; i++) {
         json_t *row;
         hone_row_kind kind;
@@ -42,12 +41,7 @@ static void check_rows(hone_team team, void *argument) {
             c->bad[team.rank] = i;
         else
             json_decref(row);
-        size_t from = c->rows->begin[kept], bytes = c->rows->begin[i] - from;
-        if (bytes < HONE_ROWS_RESIDENT) continue;
-        hone_file_map_drop(&c->rows->map, from, bytes);
-        kept = i;
     }
-    hone_file_map_drop(&c->rows->map, 0, c->rows->map.size);
 }
 
 /* The first faulty row is reported, whatever the number of threads. */
@@ -81,17 +75,31 @@ hone_status hone_data_path(const char *data, const char *name, bool whole, char 
     return HONE_OK;
 }
 
+static size_t row_at(hone_data *data, size_t place) {
+    if (data->options.once) return place;
+    if (data->order_epoch != data->position.epoch) {
+        for (size_t i = 0; i < data->rows.count; i++) data->order[i] = i;
+        hone_rng rng =
+            hone_rng_make(data->options.seed + data->position.epoch * 0x9e3779b97f4a7c15u);
+        hone_rng_shuffle(&rng, data->order, data->rows.count);
+        data->order_epoch = data->position.epoch;
+    }
+    return data->order[place];
+}
+
 hone_status hone_data_open(hone_data *data, const hone_model *model, const char *path,
                            const hone_data_options *options, hone_error *err) {
     *data = (hone_data){.model = model, .options = *options, .order_epoch = UINT64_MAX};
     HONE_TRY(hone_rows_open(&data->rows, path, err));
     hone_status status;
     HONE_TRY_GOTO(status, failed, check_all(data, err));
+    if (options->once) return HONE_OK;
     data->order = malloc(data->rows.count * sizeof *data->order);
     if (!data->order)
         HONE_TRY_GOTO(
             status, failed,
             hone_fail_memory(err, "the rows' order", data->rows.count * sizeof *data->order));
+    (void)row_at(data, 0); /* the first order, so that its memory is there when memory is planned */
     return HONE_OK;
 failed:
     hone_data_close(data);
@@ -143,18 +151,6 @@ void hone_batch_close(hone_batch *batch) {
 }
 
 /* ---- rows, one after another ---- */
-
-static size_t row_at(hone_data *data, size_t place) {
-    if (data->options.once) return place;
-    if (data->order_epoch != data->position.epoch) {
-        for (size_t i = 0; i < data->rows.count; i++) data->order[i] = i;
-        hone_rng rng =
-            hone_rng_make(data->options.seed + data->position.epoch * 0x9e3779b97f4a7c15u);
-        hone_rng_shuffle(&rng, data->order, data->rows.count);
-        data->order_epoch = data->position.epoch;
-    }
-    return data->order[place];
-}
 
 static void go_on(hone_data *data) {
     hone_example_free(&data->current);
@@ -304,7 +300,5 @@ hone_status hone_data_next(hone_data *data, hone_batch *batch, hone_error *err) 
             break;
         }
     } while (batch->rows > 0 && batch->label_count == 0);
-    /* The text that was read stays in the system's cache, but not in this process: it would grow by the file. */
-    hone_file_map_drop(&data->rows.map, 0, data->rows.map.size);
     return HONE_OK;
 }

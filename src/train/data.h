@@ -35,7 +35,7 @@ typedef struct hone_data {
     const hone_model *model;
     hone_data_options options;
     hone_rows rows;
-    size_t *order;        /* [rows.count] of `order_epoch` */
+    size_t *order;        /* [rows.count] of `order_epoch`; NULL with options.once */
     uint64_t order_epoch; /* UINT64_MAX: none yet */
     hone_data_position position;
     hone_example current;        /* the row at `position`, when count is not 0 */

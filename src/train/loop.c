@@ -6,8 +6,10 @@
 #include "train/plan.h"
 #include "train/trainer.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* A file of data that losses are computed over, without learning. */
@@ -22,6 +24,8 @@ typedef struct held_out {
 typedef struct run {
     hone_model *model;
     hone_train_options options;
+    char *resume; /* the file that options.resume_adapter_file means, or NULL */
+    const char *keys[HONE_LINEAR_COUNT];   /* where options.lora_keys may point */
     const hone_train_callbacks *callbacks; /* NULL: none */
     hone_trainer trainer;
     hone_data train;
@@ -162,15 +166,44 @@ static hone_status reserve_memory(run *r, hone_error *err) {
     return hone_trainer_reserve(&r->trainer, limited ? available : working, err);
 }
 
+/* A file where a folder is meant to be is named; mkdir would say that it exists. */
+static hone_status check_parts(const char *folder, hone_error *err) {
+    char *part = strdup(folder);
+    if (!part) return hone_fail_memory(err, "a path", strlen(folder));
+    hone_status status = HONE_OK;
+    for (size_t end = 1; end <= strlen(folder) && status == HONE_OK; end++) {
+        if (folder[end] && folder[end] != '/') continue;
+        part[end] = 0;
+        if (hone_file_exists(part) && !hone_file_is_directory(part))
+            status = hone_fail(err, HONE_ERR_IO,
+                               "%s is not a directory; expected a folder to write to", part);
+        part[end] = folder[end];
+    }
+    free(part);
+    return status;
+}
+
 /* The folder to write to is made now: a mistake in its name must not come out after hours. */
 static hone_status make_folder(const run *r, hone_error *err) {
     const char *folder = r->options.adapter_path;
     if (!folder || r->options.iters == 0) return HONE_OK;
-    if (hone_file_exists(folder) && !hone_file_is_directory(folder))
-        return hone_fail(err, HONE_ERR_IO, "%s is a file; expected a folder to write to", folder);
+    HONE_TRY(check_parts(folder, err));
     HONE_TRY(hone_file_make_directories(folder, err));
     if (access(folder, W_OK | X_OK) != 0) return hone_fail_errno(err, "write into", folder);
     return HONE_OK;
+}
+
+/* A disk without room for the adapter is told now, too. What full fine-tuning writes is checked when it is written. */
+static hone_status check_room(const run *r, hone_error *err) {
+    const char *folder = r->options.adapter_path;
+    struct statvfs disk;
+    if (!folder || !r->trainer.adapter.chosen || statvfs(folder, &disk) != 0) return HONE_OK;
+    double room = (double)disk.f_bavail * (double)disk.f_frsize;
+    double needed = 4 * (double)r->trainer.params.trained;
+    if (room >= needed) return HONE_OK;
+    return hone_fail(err, HONE_ERR_IO,
+                     "%s: the adapter takes %.1f MB and %.1f MB is free on that disk", folder,
+                     1e-6 * needed, 1e-6 * room);
 }
 
 static void close_run(run *r) {
@@ -178,6 +211,7 @@ static void close_run(run *r) {
         hone_batch_close(&r->batches[i]);
     free(r->batches);
     free(r->rates);
+    free(r->resume);
     hone_batch_close(&r->valid.batch);
     hone_batch_close(&r->test.batch);
     hone_data_close(&r->valid.data);
@@ -188,14 +222,26 @@ static void close_run(run *r) {
 
 /* ---- steps ---- */
 
-/* Without an event when it is stopped. */
+/* How many batches an evaluation has at most; 0: rows are packed, and it is not known before. */
+static int batches_of(const run *r, const held_out *h, int batches) {
+    if (r->options.packing != HONE_PACKING_NONE) return HONE_MAX(batches, 0);
+    size_t rows = HONE_CEIL_DIV(h->data.rows.count, h->data.options.batch_size);
+    return (int)HONE_MIN(rows, (size_t)(batches < 0 ? INT_MAX : batches));
+}
+
+/* Without its last event when it is stopped. */
 static hone_status evaluate(run *r, held_out *h, int batches, hone_train_event_kind kind,
                             hone_error *err) {
     double start = hone_clock_seconds(), sum = 0;
     uint64_t labels = 0, tokens = 0;
+    int all = batches_of(r, h, batches);
     hone_data_rewind(&h->data);
     for (int i = 0; batches < 0 || i < batches; i++) {
         double loss;
+        hone_train_event progress =
+            event_of(r, kind == HONE_TRAIN_TEST ? HONE_TRAIN_TESTING : HONE_TRAIN_VALIDATING);
+        progress.batch = i + 1;
+        progress.batches = all;
         if (r->callbacks && r->callbacks->keep_going &&
             !r->callbacks->keep_going(r->callbacks->user)) {
             r->stop = true;
@@ -203,6 +249,8 @@ static hone_status evaluate(run *r, held_out *h, int batches, hone_train_event_k
         }
         HONE_TRY(hone_data_next(&h->data, &h->batch, err));
         if (h->batch.rows == 0) break;
+        tell(r, &progress);
+        if (r->stop) return HONE_OK;
         HONE_TRY(hone_trainer_loss(&r->trainer, &h->batch, &loss, err));
         sum += loss;
         labels += h->batch.label_count;
@@ -228,6 +276,16 @@ static hone_status save(run *r, bool numbered, hone_error *err) {
     event.path = r->options.adapter_path;
     tell(r, &event);
     return HONE_OK;
+}
+
+/* A save on the way: that it fails (a full disk may be empty again at the end) is no reason to lose what is learnt. */
+static void try_to_save(run *r) {
+    hone_error err = {0};
+    if (save(r, true, &err) == HONE_OK) return;
+    hone_train_event event = event_of(r, HONE_TRAIN_SAVE_FAILED);
+    event.path = r->options.adapter_path;
+    event.problem = err.message;
+    tell(r, &event);
 }
 
 static hone_status note_rate(run *r, double rate, hone_error *err) {
@@ -280,7 +338,7 @@ static hone_status steps(run *r, hone_error *err) {
         if (r->stop) break;
         if (r->valid.open && (due(iter, o->steps_per_eval) || iter == o->iters))
             HONE_TRY(evaluate(r, &r->valid, o->val_batches, HONE_TRAIN_VALIDATION, err));
-        if (due(iter, o->save_every)) HONE_TRY(save(r, true, err));
+        if (due(iter, o->save_every)) try_to_save(r);
     }
     return HONE_OK;
 }
@@ -332,6 +390,7 @@ static hone_status train_and_test(run *r, hone_error *err) {
 /* Options, data and, with steps to do, the plan. */
 static hone_status prepare(run *r, hone_error *err) {
     HONE_TRY(hone_trainer_check(&r->options, err));
+    HONE_TRY(hone_adapter_resume(&r->options, r->model, &r->resume, r->keys, err));
     size_t before = hone_memory_rss();
     HONE_TRY(open_data(r, err));
     size_t after = hone_memory_rss();
@@ -363,7 +422,8 @@ hone_status hone_train(hone_model *model, const hone_train_options *options,
     hone_status status;
     HONE_TRY_GOTO(status, done, prepare(&r, err));
     HONE_TRY_GOTO(status, done, make_folder(&r, err));
-    HONE_TRY_GOTO(status, done, hone_trainer_open(&r.trainer, model, options, err));
+    HONE_TRY_GOTO(status, done, hone_trainer_open(&r.trainer, model, &r.options, err));
+    HONE_TRY_GOTO(status, done, check_room(&r, err));
     if (options->iters > 0) HONE_TRY_GOTO(status, done, reserve_memory(&r, err));
     status = train_and_test(&r, err);
 done:

@@ -1,10 +1,14 @@
 /* train/rows: see rows.h. */
+#define _POSIX_C_SOURCE 200809L
 #include "train/rows.h"
 
 #include "base/size.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static size_t line_number(const hone_rows *rows, size_t offset) {
     size_t line = 1;
@@ -77,12 +81,19 @@ static hone_status find_rows(hone_rows *rows, hone_error *err) {
 hone_status hone_rows_open(hone_rows *rows, const char *path, hone_error *err) {
     *rows = (hone_rows){0};
     HONE_TRY(hone_file_map_open(&rows->map, path, err));
-    hone_status status = find_rows(rows, err);
-    if (status != HONE_OK) hone_rows_close(rows);
+    hone_status status;
+    rows->fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (rows->fd < 0) HONE_TRY_GOTO(status, failed, hone_fail_errno(err, "open", path));
+    HONE_TRY_GOTO(status, failed, find_rows(rows, err));
+    return HONE_OK;
+failed:
+    hone_rows_close(rows);
     return status;
 }
 
 void hone_rows_close(hone_rows *rows) {
+    /* All 0 is one that was not opened. */
+    if (rows->map.path && rows->fd >= 0) close(rows->fd);
     hone_file_map_close(&rows->map);
     free(rows->begin);
     *rows = (hone_rows){0};
@@ -137,14 +148,45 @@ static hone_status check_row(const json_t *row, hone_row_kind *kind, hone_error 
                      "\"text\"");
 }
 
+/* The line of row `index`, without its newline; the caller frees. */
+static hone_status read_line(const hone_rows *rows, size_t index, char **line, size_t *size,
+                             hone_error *err) {
+    size_t begin = rows->begin[index], used = 0;
+    size_t end = index + 1 < rows->count ? rows->begin[index + 1] : rows->map.size;
+    size_t most = HONE_MIN(end - begin, (size_t)HONE_ROW_LIMIT + 1);
+    char *text = malloc(most);
+    if (!text) return hone_fail_memory(err, "a row", most);
+    while (used < most) {
+        ssize_t got = pread(rows->fd, text + used, most - used, (off_t)(begin + used));
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) {
+            free(text);
+            if (got < 0) return hone_fail_errno(err, "read", rows->map.path);
+            return hone_fail(err, HONE_ERR_IO, "%s: has become shorter since it was opened",
+                             rows->map.path);
+        }
+        used += (size_t)got;
+    }
+    const char *newline = memchr(text, '\n', used);
+    *line = text;
+    *size = newline ? (size_t)(newline - text) : used;
+    return HONE_OK;
+}
+
 hone_status hone_rows_read(const hone_rows *rows, size_t index, json_t **row, hone_row_kind *kind,
                            hone_error *err) {
-    size_t begin = rows->begin[index], size = line_end(rows, begin) - begin;
-    const char *text = (const char *)rows->map.data + begin, *path = rows->map.path;
+    const char *path = rows->map.path;
+    char *text = NULL;
+    size_t size = 0;
     *row = NULL;
+    HONE_TRY(read_line(rows, index, &text, &size, err));
     /* To count lines takes long: only for a message. */
-    if (hone_json_parse(text, size, path, row, NULL) != HONE_OK)
-        HONE_TRY(hone_json_parse_from(text, size, path, line_number(rows, begin), row, err));
+    hone_status status = hone_json_parse(text, size, path, row, NULL);
+    if (status != HONE_OK)
+        status =
+            hone_json_parse_from(text, size, path, line_number(rows, rows->begin[index]), row, err);
+    free(text);
+    HONE_TRY(status);
     if (check_row(*row, kind, err) == HONE_OK) return HONE_OK;
     json_decref(*row);
     *row = NULL;

@@ -1,5 +1,6 @@
-/* train/rows: a .jsonl file as rows. The file is mapped and its lines are found at once; a row is parsed when
- * asked for. */
+/* train/rows: a .jsonl file as rows. The file is mapped and its lines are found at once; a row is read and parsed when
+ * asked for. It is read and not looked at where it is mapped: how much around it would become resident is the kernel's
+ * choice, 64 KiB or 2 MiB a row, and no plan could know. */
 #ifndef HONE_TRAIN_ROWS_H
 #define HONE_TRAIN_ROWS_H
 
@@ -11,6 +12,7 @@ enum { HONE_ROWS_RESIDENT = 4 << 20 }; /* bytes of text that a walk over all row
 
 typedef struct hone_rows {
     hone_file_map map;
+    int fd;        /* of the same file */
     size_t *begin; /* [count] where the lines start that are not blank */
     size_t count;
 } hone_rows;

@@ -26,18 +26,18 @@ static hone_status check_fraction(double value, const char *name, hone_error *er
 
 hone_status hone_trainer_check(const hone_train_options *o, hone_error *err) {
     enum { MOST_ROWS = 1 << 26 };
-    HONE_TRY(check_count(o->iters, 0, "iters", err));
-    HONE_TRY(check_count(o->batch_size, 1, "batch size", err));
-    HONE_TRY(check_count(o->max_seq_length, 2, "max sequence length", err));
-    HONE_TRY(check_count(o->grad_accumulation_steps, 1, "gradient accumulation steps", err));
-    HONE_TRY(check_count(o->steps_per_eval, 0, "steps per evaluation", err));
-    HONE_TRY(check_count(o->val_batches, -1, "validation batches", err));
-    HONE_TRY(check_count(o->save_every, 0, "steps between saves", err));
+    HONE_TRY(check_count(o->iters, 0, "--iters", err));
+    HONE_TRY(check_count(o->batch_size, 1, "--batch-size", err));
+    HONE_TRY(check_count(o->max_seq_length, 2, "--max-seq-length", err));
+    HONE_TRY(check_count(o->grad_accumulation_steps, 1, "--grad-accumulation-steps", err));
+    HONE_TRY(check_count(o->steps_per_eval, 0, "--steps-per-eval", err));
+    HONE_TRY(check_count(o->val_batches, -1, "--val-batches", err));
+    HONE_TRY(check_count(o->save_every, 0, "--save-every", err));
     HONE_TRY(check_fraction(o->beta1, "beta1", err));
     HONE_TRY(check_fraction(o->beta2, "beta2", err));
-    HONE_TRY(check_fraction(o->weight_decay, "weight decay", err));
+    HONE_TRY(check_fraction(o->weight_decay, "--weight-decay", err));
     if (!(o->learning_rate >= 0 && o->learning_rate <= 1e3))
-        return hone_fail(err, HONE_ERR_USAGE, "learning rate %g: expected 0 to 1000",
+        return hone_fail(err, HONE_ERR_USAGE, "--learning-rate %g: expected 0 to 1000",
                          o->learning_rate);
     if (!(o->eps > 0 && o->eps <= 1))
         return hone_fail(err, HONE_ERR_USAGE, "eps %g: expected more than 0 and at most 1", o->eps);
@@ -334,6 +334,6 @@ hone_status hone_trainer_save(const hone_trainer *trainer, bool numbered, hone_e
     char name[64];
     snprintf(name, sizeof name, "%07llu_adapters.safetensors", (unsigned long long)trainer->steps);
     HONE_TRY(save_adapter(trainer, "adapter_config.json", err));
-    if (numbered) HONE_TRY(save_adapter(trainer, name, err));
-    return save_adapter(trainer, "adapters.safetensors", err);
+    HONE_TRY(save_adapter(trainer, "adapters.safetensors", err));
+    return numbered ? save_adapter(trainer, name, err) : HONE_OK;
 }

@@ -118,7 +118,7 @@ done
 
 # ---- places to write to ----
 refused 1 'train\.jsonl' train --model "$tiny" --data "$tmp/d" --adapter-path "$tmp/d/train.jsonl"
-refused 1 'train\.jsonl is a file; expected a folder' train --model "$tiny" --data "$tmp/d" \
+refused 1 'train\.jsonl is not a directory; expected a folder' train --model "$tiny" --data "$tmp/d" \
     --adapter-path "$tmp/d/train.jsonl"
 refused 2 '--adapter-path: expected the name of a folder' train --model "$tiny" --data "$tmp/d" --adapter-path ''
 refused 1 '/proc/none' train --model "$tiny" --data "$tmp/d" --adapter-path /proc/none

@@ -41,6 +41,29 @@ has err '^no adapter in adapters/: testing the model itself$' "says that the mod
 train --iters 1 --val-batches 0 --no-save --resume-adapter-file "$tmp/a/adapters.safetensors"
 is 0 "going on from an adapter"
 lacks out 'Val|Saved' "--no-save and --val-batches 0"
+resume() {
+    run "$hone" train --model "$tiny" --data "$data" --batch-size 2 --iters 1 --no-save --json --val-batches 0 "$@"
+}
+first_loss() { sed -n 's/.*"step","iter":1,"loss":\([0-9.]*\),.*/\1/p' "$tmp/out"; }
+resume --resume-adapter-file "$tmp/a/adapters.safetensors" --scale 2
+is 0 "going on with the scale that it was trained with"
+trained=$(first_loss)
+resume --resume-adapter-file "$tmp/a/adapters.safetensors"
+check "is what happens without --scale, too: $trained" test -n "$trained" -a "$(first_loss)" = "$trained"
+resume --resume-adapter-file "$tmp/a"
+check "and with the adapter's folder" test "$(first_loss)" = "$trained"
+for other in '--scale 20' '--rank 4' '--num-layers 1' '--keys q_proj'; do
+    # shellcheck disable=SC2086
+    resume --resume-adapter-file "$tmp/a" $other
+    is 2 "going on with $other"
+    has err "^hone train: ${other%% *}.* $tmp/a/adapter_config\.json .*leave out ${other%% *}\$" "is refused with both"
+done
+resume --resume-adapter-file "$tmp/a" --scale=20
+has err '^hone train: --scale 20: .* trained with 2; ' "however it is written"
+mkdir "$tmp/alone"
+cp "$tmp/a/adapters.safetensors" "$tmp/alone"
+resume --resume-adapter-file "$tmp/alone" --scale 2
+check "without adapter_config.json the options count" test "$(first_loss)" = "$trained"
 train --iters 2 --fine-tune-type full --adapter-path "$tmp/full" --learning-rate 1e-3
 is 0 "full fine-tuning"
 run "$hone" generate --model "$tmp/full" --raw --prompt 'the number' --max-tokens 3
@@ -123,6 +146,44 @@ for reader in --json --steps-per-report=1; do
     check "and saves" test -s "$tmp/s/adapters.safetensors" -a -s "$tmp/s/adapter_config.json"
     rm -rf "$tmp/s"
 done
+
+# ---- saves that fail ----
+in_the_way() { # name: a folder where that file is to be written
+    rm -rf "$tmp/w"
+    mkdir -p "$tmp/w/$1/x"
+    train --iters 3 --save-every 1 --adapter-path "$tmp/w" --val-batches 0 --json
+}
+in_the_way 0000001_adapters.safetensors
+is 0 "a save on the way that fails"
+has err '^hone train: warning: what was learnt in 1 steps could not be saved, going on: .*/0000001_adapters' "is warned of"
+has out '^\{"event":"save_failed","iter":1,"path":.*"problem":".*0000001_adapters' "and told to programs"
+has out '"event":"saved","iter":3' "and the training goes on and saves"
+check "the adapter itself" test -s "$tmp/w/adapters.safetensors" -a -s "$tmp/w/0000002_adapters.safetensors"
+in_the_way adapters.safetensors
+is 1 "the last save failing is a failure"
+has err '^hone train: .*/adapters\.safetensors' "named"
+if [ "$(id -u)" -eq 0 ] && unshare -m true 2>/dev/null; then
+    mkdir -p "$tmp/small"
+    # shellcheck disable=SC2016
+    run unshare -m sh -c 'mount -t tmpfs -o size=16k none "$1" && shift && exec "$@"' - "$tmp/small" "$hone" train \
+        --model "$tiny" --data "$data" --iters 1 --batch-size 2 --adapter-path "$tmp/small"
+    is 1 "a disk without room for the adapter"
+    has err '/small: the adapter takes [0-9.]+ MB and [0-9.]+ MB is free' "is told"
+    lacks out '^Iter' "before the first step"
+else
+    skip "a disk without room for the adapter" "only root makes a small one"
+fi
+
+# ---- progress on a terminal ----
+if command -v script >/dev/null; then
+    cp -r "$data" "$tmp/long"
+    for i in $(seq 400); do cat "$data/train.jsonl"; done >"$tmp/long/valid.jsonl"
+    TERM=xterm script -qec "'$hone' train --model '$tiny' --data '$tmp/long' --iters 1 --batch-size 2 --no-save \
+        --val-batches -1" /dev/null </dev/null >"$tmp/out" 2>&1
+    has out 'validating [0-9]+ of 1600' "a validation shows how far it is"
+else
+    skip "a validation shows how far it is" "there is no script(1)"
+fi
 
 # ---- names that are not UTF-8 ----
 odd=$tmp/$(printf 'm\377del')
