@@ -4,8 +4,8 @@
 
 #include "base/buf.h"
 
-/* Looks at a source as it was written: headers, pragmas, assembly (unless any_code). Appends a line "kernels.c:LINE: ..." to `why` for each
- * thing that is not allowed, up to its limit. Whether there was none. */
+/* Looks at a source as it was written: headers, pragmas, and assembly unless any_code. Appends a line
+ * "kernels.c:LINE: ..." to `why` for each thing that is not allowed, up to its limit. Whether there was none. */
 bool hone_check_source(const char *text, size_t size, bool any_code, hone_buf *why);
 
 /* The same for what the preprocessor made of it, where no macro hides anything. Headers may hold assembly. */
