@@ -278,8 +278,8 @@ static bool empty_folder(int folder, int root, unsigned *number) {
     return changed;
 }
 
-/* However deep a tree is, what lies in a folder of `path` is moved up into `path` before that folder is removed: no name
- * becomes longer, and no more than two folders are open at a time. */
+/* However deep a tree is, what lies in a folder of `path` is moved up into `path` before that folder is removed: no
+ * name becomes longer, and no more than two folders are open at a time. */
 void hone_file_remove_tree(const char *path) {
     unsigned number = 0;
     for (int root; (root = open_to_empty(AT_FDCWD, path)) >= 0;)
