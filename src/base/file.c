@@ -4,9 +4,9 @@
 
 #include "base/size.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -233,15 +233,58 @@ hone_status hone_file_make_directories(const char *path, hone_error *err) {
     return status;
 }
 
-static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *place) {
-    (void)st, (void)kind, (void)place;
-    (void)remove(path);
-    return 0;
+/* Opens a folder in `parent`, no link to one, so that what is in it can be removed. -1 when that cannot be. */
+static int open_to_empty(int parent, const char *name) {
+    const int flags = O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    char itself[32];
+    int place = openat(parent, name, O_PATH | flags);
+    if (place < 0) return -1;
+    snprintf(itself, sizeof itself, "/proc/self/fd/%d", place); /* not by name: this very folder */
+    (void)chmod(itself, 0700);
+    int folder = openat(place, ".", O_RDONLY | flags);
+    close(place);
+    return folder;
 }
 
+/* Removes what is in `folder`. With root = -1 its folders are emptied and removed, too; else those that are not empty
+ * move to `root`, under numbers. Whether anything changed. */
+static bool empty_folder(int folder, int root, unsigned *number) {
+    DIR *entries = fdopendir(folder);
+    bool changed = false;
+    if (!entries) {
+        close(folder);
+        return false;
+    }
+    for (const struct dirent *e; (e = readdir(entries)) != NULL;) {
+        const char *name = e->d_name;
+        char moved[32];
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) continue;
+        if (unlinkat(folder, name, 0) == 0 || unlinkat(folder, name, AT_REMOVEDIR) == 0) {
+            changed = true;
+            continue;
+        }
+        int inner = open_to_empty(folder, name);
+        if (inner < 0) continue;
+        if (root < 0) {
+            changed |= empty_folder(inner, folder, number);
+            changed |= unlinkat(folder, name, AT_REMOVEDIR) == 0;
+            continue;
+        }
+        close(inner);
+        snprintf(moved, sizeof moved, "%u", (*number)++);
+        changed |= renameat(folder, name, root, moved) == 0;
+    }
+    closedir(entries);
+    return changed;
+}
+
+/* However deep a tree is, what lies in a folder of `path` is moved up into `path` before that folder is removed: no
+ * name becomes longer, and no more than two folders are open at a time. */
 void hone_file_remove_tree(const char *path) {
-    enum { OPEN_FOLDERS = 16 };
-    (void)nftw(path, remove_entry, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS);
+    unsigned number = 0;
+    for (int root; (root = open_to_empty(AT_FDCWD, path)) >= 0;)
+        if (!empty_folder(root, -1, &number)) break;
+    (void)remove(path);
 }
 
 char *hone_path_join(const char *directory, const char *name) {

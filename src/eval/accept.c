@@ -1,6 +1,7 @@
 /* eval/accept: see accept.h. */
 #include "eval/accept.h"
 
+#include "base/cpu.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
@@ -9,15 +10,15 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-enum { OBJECT_LIMIT = 64 << 20 };
+enum { OBJECT_LIMIT = 64 << 20, RECORD_LIMIT = 64 << 10 };
+
+static const char accepted_verdict[] = "accepted";
 
 /* Where the record of this object is, or would be; to be freed. */
-static hone_status record_path(const char *object, char sha256[HONE_SHA256_TEXT], char **out,
-                               hone_error *err) {
+static hone_status record_path(const char *sha256, char **out, hone_error *err) {
     char name[16 + HONE_SHA256_TEXT];
-    *out = NULL;
-    HONE_TRY(hone_sha256_file(object, OBJECT_LIMIT, sha256, err));
     snprintf(name, sizeof name, "kernels/%s.json", sha256);
     char *home = hone_path_home();
     *out = home ? hone_path_join(home, name) : NULL;
@@ -25,9 +26,10 @@ static hone_status record_path(const char *object, char sha256[HONE_SHA256_TEXT]
     return *out ? HONE_OK : hone_fail_memory(err, "a path", 1);
 }
 
-hone_status hone_accept_kernels(const char *path, const hone_eval_report *report, hone_error *err) {
-    char sha256[HONE_SHA256_TEXT], *record = NULL;
-    HONE_TRY(record_path(path, sha256, &record, err));
+hone_status hone_accept_kernels(const char *sha256, const hone_eval_report *report,
+                                hone_error *err) {
+    char *record = NULL;
+    HONE_TRY(record_path(sha256, &record, err));
     hone_eval_score score = hone_eval_report_score(report);
     json_t *value = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "hone", report->machine.version,
                               "cpu", report->machine.cpu, "object_sha256", sha256, "source_sha256",
@@ -47,11 +49,23 @@ hone_status hone_accept_kernels(const char *path, const hone_eval_report *report
     return status;
 }
 
+static bool says(const json_t *record, const char *key, const char *expected) {
+    const char *value = json_string_value(json_object_get(record, key));
+    return value && strcmp(value, expected) == 0;
+}
+
+/* A record that cannot be read, or is none, accepts nothing. */
 hone_status hone_kernels_accepted(const char *path, bool *accepted, hone_error *err) {
-    char sha256[HONE_SHA256_TEXT], *record = NULL;
+    char sha256[HONE_SHA256_TEXT], *name = NULL;
+    json_t *record = NULL;
+    hone_error unread;
     *accepted = false;
-    HONE_TRY(record_path(path, sha256, &record, err));
-    *accepted = hone_file_exists(record);
-    free(record);
+    HONE_TRY(hone_sha256_file(path, OBJECT_LIMIT, sha256, err));
+    HONE_TRY(record_path(sha256, &name, err));
+    if (hone_json_read(name, RECORD_LIMIT, &record, &unread) == HONE_OK)
+        *accepted = says(record, "verdict", accepted_verdict) &&
+                    says(record, "object_sha256", sha256) && says(record, "cpu", hone_cpu_model());
+    json_decref(record);
+    free(name);
     return HONE_OK;
 }

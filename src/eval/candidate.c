@@ -3,6 +3,7 @@
 #include "eval/candidate.h"
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "eval/accept.h"
 #include "eval/compile.h"
 #include "eval/score.h"
@@ -41,8 +42,9 @@ hone_status hone_workshop_folder(const hone_workshop *workshop, const char *name
 static void free_paths(hone_workshop *workshop) {
     free(workshop->model);
     free(workshop->data);
+    free(workshop->rows);
     free(workshop->blobs);
-    workshop->model = workshop->data = workshop->blobs = NULL;
+    workshop->model = workshop->data = workshop->rows = workshop->blobs = NULL;
 }
 
 void hone_workshop_close(hone_workshop *workshop) {
@@ -74,6 +76,17 @@ static hone_status resolve(const char *path, char **out, hone_error *err) {
     return *out ? HONE_OK : hone_fail_errno(err, "find", path);
 }
 
+/* Of a folder of data only what is trained with: the rest is what the training is judged by. */
+static hone_status find_rows(hone_workshop *workshop, hone_error *err) {
+    if (!hone_file_is_directory(workshop->data))
+        return resolve(workshop->data, &workshop->rows, err);
+    char *path = hone_path_join(workshop->data, "train.jsonl");
+    if (!path) return hone_fail_memory(err, "a path", 1);
+    hone_status status = resolve(path, &workshop->rows, err);
+    free(path);
+    return status;
+}
+
 hone_status hone_workshop_set_model(hone_workshop *workshop, const hone_eval_options *options,
                                     const hone_eval_report *report, const char *model,
                                     hone_error *err) {
@@ -81,6 +94,7 @@ hone_status hone_workshop_set_model(hone_workshop *workshop, const hone_eval_opt
     free_paths(workshop);
     HONE_TRY(resolve(model, &workshop->model, err));
     HONE_TRY(resolve(report->data, &workshop->data, err));
+    HONE_TRY(find_rows(workshop, err));
     char *blobs = hone_path_join(workshop->model, "../../blobs");
     if (!blobs) return hone_fail_memory(err, "a path", 1);
     workshop->blobs = realpath(blobs, NULL); /* in the hub's cache alone */
@@ -88,7 +102,7 @@ hone_status hone_workshop_set_model(hone_workshop *workshop, const hone_eval_opt
     if (!workshop->env[0]) set_env(workshop);
     workshop->readable[count++] = options->worker;
     workshop->readable[count++] = workshop->model;
-    workshop->readable[count++] = workshop->data;
+    workshop->readable[count++] = workshop->rows;
     if (workshop->object) workshop->readable[count++] = workshop->object;
     if (workshop->blobs) workshop->readable[count++] = workshop->blobs;
     workshop->readable[count] = NULL;
@@ -187,9 +201,16 @@ bool hone_candidate_judge(hone_eval_report *report) {
 hone_status hone_candidate_deliver(const hone_workshop *workshop, const hone_eval_options *options,
                                    const hone_eval_report *report, hone_error *err) {
     hone_buf object;
+    char sha256[HONE_SHA256_TEXT];
     HONE_TRY(hone_file_read(workshop->object, OBJECT_LIMIT, &object, err));
-    hone_status status = hone_file_write_atomic(options->output, object.data, object.size, err);
-    if (status == HONE_OK) status = hone_accept_kernels(options->output, report, err);
+    hone_status status = hone_sha256(object.data, object.size, sha256, err);
+    if (status == HONE_OK && strcmp(sha256, report->candidate.object_sha256) != 0)
+        status =
+            hone_fail(err, HONE_ERR_IO, "%s: the compiled kernels are not those that were measured",
+                      workshop->object);
+    if (status == HONE_OK)
+        status = hone_file_write_atomic(options->output, object.data, object.size, err);
+    if (status == HONE_OK) status = hone_accept_kernels(sha256, report, err);
     hone_buf_free(&object);
     return status;
 }

@@ -13,6 +13,7 @@ typedef struct hone_workshop {
     /* Of the model that is trained and of the data, absolute, since a box has a folder of its own; and where the files
      * of a hub's folder are that are links in it, or NULL. */
     char *model, *data, *blobs;
+    char *rows; /* the file of the data that is trained with: all of it that a box may read */
     const char *readable[8];  /* of `box`, NULL at its end */
     const char *env[8];       /* likewise */
     char *variables[8];       /* owned; what env points to */

@@ -7,8 +7,8 @@
 #include "base/hash.h"
 #include "base/size.h"
 #include "eval/compile_check.h"
+#include "eval/compile_object.h"
 
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -239,22 +239,6 @@ static hone_status read_output(const compilation *c, const char *name, hone_buf 
     return status;
 }
 
-/* Whether these bytes begin as a shared object of this machine does. */
-static bool is_shared_object(const hone_buf *bytes) {
-    Elf64_Ehdr header;
-#if defined(__x86_64__)
-    const Elf64_Half machine = EM_X86_64;
-#elif defined(__aarch64__)
-    const Elf64_Half machine = EM_AARCH64;
-#else
-    const Elf64_Half machine = EM_NONE;
-#endif
-    if (bytes->size < sizeof header) return false;
-    memcpy(&header, bytes->data, sizeof header);
-    return memcmp(header.e_ident, ELFMAG, SELFMAG) == 0 && header.e_ident[EI_CLASS] == ELFCLASS64 &&
-           header.e_type == ET_DYN && (machine == EM_NONE || header.e_machine == machine);
-}
-
 static hone_status make_work(compilation *c, const char *folder, const hone_buf *source,
                              hone_error *err) {
     char real[PATH_MAX];
@@ -280,15 +264,34 @@ static hone_status preprocess(compilation *c, hone_error *err) {
     if (*verdict != HONE_VERDICT_OK) return HONE_OK;
     hone_buf text;
     HONE_TRY(read_output(c, preprocessed_name, &text, err));
-    if (!hone_check_preprocessed(text.data, text.size, &c->said))
+    if (!hone_check_preprocessed(text.data, text.size, c->options->any_code, &c->said))
         *verdict = HONE_VERDICT_COMPILE_ERROR;
     hone_buf_free(&text);
     return HONE_OK;
 }
 
+/* Keeps what the linker wrote. */
+static hone_status keep_object(compilation *c, const hone_buf *bytes, const char *folder,
+                               hone_error *err) {
+    hone_compile_result *r = c->result;
+    char *path = hone_path_join(folder, object_name);
+    if (!path) return hone_fail_memory(err, "a path", 0);
+    hone_status status = hone_file_write_atomic(path, bytes->data, bytes->size, err);
+    if (status == HONE_OK) status = hone_sha256(bytes->data, bytes->size, r->object_sha256, err);
+    if (status == HONE_OK)
+        r->object = path;
+    else
+        free(path);
+    return status;
+}
+
+/* All that the loader changes is made constant when it is done (relro), which needs every symbol found at once (now).
+ * Without the start files, whose own writable data and constructors would hide the candidate's. */
 static hone_status link_object(compilation *c, const char *folder, hone_error *err) {
     char *more[] = {(char[]){"-shared"},
-                    (char[]){"-Wl,-z,defs"},
+                    (char[]){"-nostartfiles"},
+                    (char[]){"-Wl,-z,defs,-z,now,-z,relro,-z,noexecstack"},
+                    (char[]){"-Wl,-Bsymbolic,--hash-style=sysv"},
                     (char[]){"kernels.i"},
                     (char[]){"-lm"},
                     (char[]){"-o"},
@@ -299,21 +302,11 @@ static hone_status link_object(compilation *c, const char *folder, hone_error *e
     if (r->verdict != HONE_VERDICT_OK) return HONE_OK;
     hone_buf bytes;
     HONE_TRY(read_output(c, object_name, &bytes, err));
-    char *path = hone_path_join(folder, object_name);
-    hone_status status;
-    if (!path)
-        status = hone_fail_memory(err, "a path", 0);
-    else if (!is_shared_object(&bytes))
-        status = hone_fail(err, HONE_ERR_FORMAT,
-                           "%s wrote no shared object for this machine's processor", c->compiler);
+    hone_status status = HONE_OK;
+    if (!c->options->any_code && !hone_check_object(bytes.data, bytes.size, &c->said))
+        r->verdict = HONE_VERDICT_COMPILE_ERROR;
     else
-        status = hone_file_write_atomic(path, bytes.data, bytes.size, err);
-    if (status == HONE_OK) status = hone_sha256(bytes.data, bytes.size, r->object_sha256, err);
-    if (status == HONE_OK) {
-        r->object = path;
-        path = NULL;
-    }
-    free(path);
+        status = keep_object(c, &bytes, folder, err);
     hone_buf_free(&bytes);
     return status;
 }
@@ -335,7 +328,8 @@ static hone_status compile(compilation *c, const hone_buf *source, const char *f
     HONE_TRY(make_work(c, folder, source, err));
     HONE_TRY(ask_version(c, err));
     c->result->verdict = HONE_VERDICT_COMPILE_ERROR;
-    if (!hone_check_source(source->data ? source->data : "", source->size, &c->said))
+    if (!hone_check_source(source->data ? source->data : "", source->size, c->options->any_code,
+                           &c->said))
         return HONE_OK;
     HONE_TRY(preprocess(c, err));
     return c->result->verdict == HONE_VERDICT_OK ? link_object(c, folder, err) : HONE_OK;

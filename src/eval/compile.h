@@ -1,8 +1,9 @@
 /* eval/compile: from a stranger's kernel file to a shared object. Layer eval.
  *
  * The source is looked at before and after preprocessing and refused where it asks for more than hone_kernels.h allows,
- * with a sentence for its author. That is a courtesy and keeps arithmetic what it says; what protects this machine is
- * that the compiler runs in a sandbox that can read its own files and write into one folder, and nothing else. */
+ * with a sentence for its author, and so is the shared object: it may keep nothing between calls and call mathematics
+ * alone. What protects this machine is that the compiler runs in a sandbox that can read its own files and write into
+ * one folder, and nothing else, and that kernels do. */
 #ifndef HONE_EVAL_COMPILE_H
 #define HONE_EVAL_COMPILE_H
 
@@ -15,6 +16,9 @@ typedef struct hone_compile_options {
     size_t memory;        /* bytes of each of the compiler's processes; 0: 2 GiB */
     size_t output;        /* bytes of each file it writes; 0: 64 MiB */
     bool unsafe;          /* see hone_sandbox_options */
+    /* Neither assembly in the source nor the object is looked at: for tests of what runs it, which has to hold without
+     * this check. */
+    bool any_code;
     bool (*keep_waiting)(void *user); /* see hone_sandbox_patience; NULL: wait */
     void *user;
 } hone_compile_options;

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char source_name[] = "kernels.c";
+
 enum { DIRECTIVE_LIMIT = 512, WORD_LIMIT = 64 };
 
 /* A source as the compiler's first phases see it: lines joined at backslashes. */
@@ -16,7 +18,7 @@ typedef struct scanner {
     size_t line;
     const char *file; /* of the line: as written, or what a line marker said */
     char marked[DIRECTIVE_LIMIT];
-    bool preprocessed;
+    bool preprocessed, any_code;
     hone_buf *why;
     bool good;
 } scanner;
@@ -96,13 +98,20 @@ static void skip_literal(scanner *s) {
     if (here(s) == quote) step(s);
 }
 
-/* Takes the rest of the line into text, comments as blanks. */
+/* Takes the rest of the line into text, comments and runs of blanks as one blank. */
 static void take_directive(scanner *s, char text[DIRECTIVE_LIMIT]) {
     size_t size = 0;
     for (char c; (c = here(s)) != 0 && c != '\n';) {
-        bool comment = skip_comment(s);
-        if (size + 1 < DIRECTIVE_LIMIT) text[size++] = comment ? ' ' : c;
-        if (!comment) step(s);
+        const char *from = s->at;
+        bool blank = isspace((unsigned char)c) || skip_comment(s);
+        if (!blank && (c == '"' || c == '\''))
+            skip_literal(s); /* in which no comment begins */
+        else if (s->at == from)
+            step(s);
+        for (; !blank && from < s->at; from++)
+            if (size + 1 < DIRECTIVE_LIMIT) text[size++] = *from;
+        if (blank && size > 0 && size + 1 < DIRECTIVE_LIMIT && text[size - 1] != ' ')
+            text[size++] = ' ';
     }
     while (size > 0 && isspace((unsigned char)text[size - 1])) size--;
     text[size] = 0;
@@ -184,14 +193,19 @@ static void check_word(scanner *s) {
             s, line,
             "the attribute \"%s\" is not allowed: the flags of optimization are the evaluation's",
             word);
+    bool assembly =
+        strcmp(word, "asm") == 0 || strcmp(word, "__asm") == 0 || strcmp(word, "__asm__") == 0;
+    if (assembly && !s->any_code && strcmp(s->file, source_name) == 0)
+        refuse(s, line, "%s: assembly is not allowed in a kernel file; the CPU's intrinsics are",
+               word);
     /* Where one of those ends takes another scanner. */
     bool raw = size > 0 && size <= 3 && word[size - 1] == 'R';
     if (raw && here(s) == '"')
         refuse(s, line, "a raw string literal (%s\"...\") is not allowed", word);
 }
 
-static bool scan(const char *text, size_t size, bool preprocessed, hone_buf *why) {
-    scanner s = {text, text + size, 1, "kernels.c", "", preprocessed, why, true};
+static bool scan(const char *text, size_t size, bool preprocessed, bool any_code, hone_buf *why) {
+    scanner s = {text, text + size, 1, source_name, "", preprocessed, any_code, why, true};
     bool line_start = true;
     for (char c; (c = here(&s)) != 0;) {
         if (c == '\n') {
@@ -218,17 +232,17 @@ static bool scan(const char *text, size_t size, bool preprocessed, hone_buf *why
     return s.good;
 }
 
-bool hone_check_source(const char *text, size_t size, hone_buf *why) {
+bool hone_check_source(const char *text, size_t size, bool any_code, hone_buf *why) {
     const char *nul = size ? memchr(text, 0, size) : NULL;
-    if (!nul) return scan(text, size, false, why);
+    if (!nul) return scan(text, size, false, any_code, why);
     size_t line = 1;
     for (const char *p = text; p < nul; p++) line += *p == '\n';
     (void)hone_buf_printf(why, NULL, "kernels.c:%zu: error: a NUL byte; expected text\n", line);
     return false;
 }
 
-bool hone_check_preprocessed(const char *text, size_t size, hone_buf *why) {
-    return scan(text, size, true, why);
+bool hone_check_preprocessed(const char *text, size_t size, bool any_code, hone_buf *why) {
+    return scan(text, size, true, any_code, why);
 }
 
 /* ---- flags --------------------------------------------------------------------------------------- */

@@ -4,12 +4,12 @@
 
 #include "base/buf.h"
 
-/* Looks at a source as it was written: headers and pragmas. Appends a line "kernels.c:LINE: ..." to `why` for each
- * thing that is not allowed, up to its limit. Whether there was none. */
-bool hone_check_source(const char *text, size_t size, hone_buf *why);
+/* Looks at a source as it was written: headers, pragmas, and assembly unless any_code. Appends a line
+ * "kernels.c:LINE: ..." to `why` for each thing that is not allowed, up to its limit. Whether there was none. */
+bool hone_check_source(const char *text, size_t size, bool any_code, hone_buf *why);
 
-/* The same for what the preprocessor made of it, where no macro hides anything. */
-bool hone_check_preprocessed(const char *text, size_t size, hone_buf *why);
+/* The same for what the preprocessor made of it, where no macro hides anything. Headers may hold assembly. */
+bool hone_check_preprocessed(const char *text, size_t size, bool any_code, hone_buf *why);
 
 /* Flags of optimization, blanks between them: only those that cannot change what arithmetic means, name a file or run
  * a program. HONE_ERR_USAGE for another. */

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -365,8 +366,51 @@ static void trees_are_removed_and_links_not_followed(void **state) {
     temp_remove(&kept);
 }
 
+/* Deeper than any path may be long and than there may be descriptors; with names like those given while it goes, and
+ * folders that nobody may enter. */
+static void no_tree_is_too_deep(void **state) {
+    enum { DEPTH = 400, NAME = 200 };
+    temp_folder gone = temp_make(), kept = temp_make();
+    char name[NAME + 1], *outside = temp_path(&kept, "outside");
+    struct rlimit limit, few = {32, 32};
+    hone_error err;
+    (void)state;
+    memset(name, 'n', NAME);
+    name[NAME] = 0;
+    assert_ok(hone_file_write_atomic(outside, "x", 1, &err), err);
+    int folder = open(gone.path, O_RDONLY | O_DIRECTORY);
+    for (int i = 0; i < DEPTH; i++) {
+        char number[16];
+        snprintf(number, sizeof number, "%d", i % 7);
+        assert_int_equal(symlinkat(kept.path, folder, "link"), 0);
+        assert_int_equal(mkdirat(folder, number, i % 2 ? 0700 : 0), 0);
+        assert_int_equal(mkdirat(folder, name, 0700), 0);
+        int inner = openat(folder, name, O_RDONLY | O_DIRECTORY);
+        assert_true(inner >= 0);
+        if (i % 3 == 0) assert_int_equal(fchmod(folder, 0500), 0);
+        close(folder);
+        folder = inner;
+    }
+    close(folder);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    few.rlim_max = limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    hone_file_remove_tree(gone.path);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_false(hone_file_exists(gone.path));
+    assert_true(hone_file_exists(outside));
+    /* A link in place of the folder. */
+    assert_int_equal(symlink(kept.path, gone.path), 0);
+    hone_file_remove_tree(gone.path);
+    assert_false(hone_file_exists(gone.path));
+    assert_true(hone_file_exists(outside));
+    free(outside);
+    temp_remove(&kept);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_tree_is_too_deep),
         cmocka_unit_test(a_failed_call_leaves_the_old_file),
         cmocka_unit_test(interrupted_and_short_writes_go_on),
         cmocka_unit_test(an_unsynced_folder_is_reported_with_the_new_file_whole),

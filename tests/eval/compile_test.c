@@ -3,6 +3,7 @@
 
 #include "attacks.h"
 #include "eval/compile_check.h"
+#include "eval/compile_object.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -124,12 +125,27 @@ static void test_refused_before_compiling(void **state) {
         {HEADER "__attribute__((__optimize__(3))) int f(void);\n", "__optimize__"},
         {HEADER "const char *s = R\"(\")\"; __attribute__((optimize(\"O3\"))) int f(void);\n",
          "raw string"},
+        {HEADER "__asm__(\"nop\");\n", "kernels.c:2: error: __asm__: assembly"},
+        {HEADER "void f(void) { __asm volatile(\"nop\"); }\n", "__asm: assembly"},
+        {HEADER "void f(void) { register int x asm(\"ebx\") = 1; (void)x; }\n", "asm: assembly"},
+        {HEADER "#define OPEN \"/*\"\n#include <unistd.h>\n#define CLOSE \"*/\"\n",
+         "kernels.c:3: error: #include <unistd.h>"},
+        {HEADER "#define OPEN '/*'\n#include <unistd.h>\n#define CLOSE '*/'\n",
+         "#include <unistd.h>"},
+        {HEADER "#define OPEN \"\\\"/*\"\n#include <unistd.h>\n#define CLOSE \"*/\"\n",
+         "#include <unistd.h>"},
     };
     (void)state;
     need_confinement();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         expect(cases[i][0], &(hone_compile_options){.seconds = 120}, HONE_VERDICT_COMPILE_ERROR,
                cases[i][1]);
+    hone_buf far = hone_buf_make(4096); /* further to the right than a directive's text is kept */
+    assert_int_equal(hone_buf_printf(&far, NULL, HEADER "#%2000s <unistd.h>\n", "include"),
+                     HONE_OK);
+    expect(far.data, &(hone_compile_options){.seconds = 120}, HONE_VERDICT_COMPILE_ERROR,
+           "#include <unistd.h>");
+    hone_buf_free(&far);
 }
 
 /* What macros and pasting hide from a look at the source is seen after preprocessing. */
@@ -145,6 +161,117 @@ static void test_hidden_flags(void **state) {
            "#define PASTE(a, b) a##b\n#define A __attribute__((PASTE(opti, mize)(\"fast-math\")))\n"
            "A int f(void);\n" EXPORT,
            &options, HONE_VERDICT_COMPILE_ERROR, "kernels.c:4: error: the attribute \"optimize\"");
+    expect(HEADER "#define PASTE(a, b) a##b\nPASTE(__as, m__)(\"nop\");\n" EXPORT, &options,
+           HONE_VERDICT_COMPILE_ERROR, "kernels.c:3: error: __asm__: assembly");
+}
+
+/* What the source does not show is seen in the object: `body` is a function's that the set's export calls. */
+static void expect_object(const char *compiler, const char *outside, const char *body,
+                          const char *said) {
+    static const char *const flags[] = {"-O1", "-O3 -march=native"};
+    char text[2048];
+    snprintf(text, sizeof text,
+             HEADER "#include <math.h>\n#include <stdlib.h>\n#include <string.h>\n"
+                    "float sink(float x);\n%s\nfloat sink(float x) {\n%s\nreturn x;\n}\n" EXPORT,
+             outside, body);
+    for (int i = 0; i < 2; i++)
+        expect(text,
+               &(hone_compile_options){.compiler = compiler, .flags = flags[i], .seconds = 120},
+               said ? HONE_VERDICT_COMPILE_ERROR : HONE_VERDICT_OK, said);
+}
+
+#define WORK "for (volatile int i = 0; i < 3; i++) continue;"
+
+static void check_objects(const char *compiler) {
+    static const char *const refused[][3] = {
+        /* what lies outside, what a function does, what is said */
+        {"static int calls;", "if (calls++ > 3) x = 0;", "written (calls"},
+        {"static int first = 7;", "if (first++ > 3) x = 0;", "written (first"},
+        {"static volatile float kept[4096];", "kept[5] += x; x = kept[6];", "written (kept"},
+        {"__attribute__((visibility(\"default\"))) int seen = 0;", "", "written (seen"},
+        {"static _Thread_local int mine;", "if (mine++ > 3) x = 0;", "threads have data"},
+        {"", "void *p = malloc(99); *(volatile char *)p = 1; free(p);", "it needs malloc"},
+        {"", "x = (float)atoi(getenv(\"HOME\"));", "it needs getenv"},
+        {"int socket(int, int, int);", "x = (float)socket(1, 2, 3);", "it needs socket"},
+        {"long syscall(long n, ...);", "x = (float)syscall(1);", "it needs syscall"},
+        {"extern char **environ;", "x = environ[0][0];", "it needs environ"},
+        {"", "x = lgammaf(x);", "it needs lgammaf"},
+        {"__attribute__((constructor)) static void begin(void) { " WORK " }", "",
+         ".init_array runs code"},
+        {"__attribute__((destructor)) static void end(void) { " WORK " }", "", "runs code"},
+        {"void _init(void); void _init(void) { " WORK " }", "", "_init or _fini runs code"},
+        {"typedef int (*chosen)(void); static int nothing(void) { return 0; }\n"
+         "__attribute__((used)) static chosen choose(void) { return nothing; }\n"
+         "__attribute__((visibility(\"default\"), ifunc(\"choose\"))) int at_load(void);",
+         "x = (float)at_load();", "indirect function"},
+    };
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
+        expect_object(compiler, refused[i][0], refused[i][1], refused[i][2]);
+    expect_object(compiler, "",
+                  "double s, c; sincos(x, &s, &c); x += expf(x) + (float)(s * pow(c, 3));", NULL);
+    expect_object(compiler, "",
+                  "char b[99]; memset(b, (int)x, 99); memmove(b + 1, b, (size_t)x);\n"
+                  "x += (float)strlen(b) + (float)memcmp(b, b + 50, (size_t)x);",
+                  NULL);
+    expect_object(compiler,
+                  "static float twice(float x) { return 2 * x; }\n"
+                  "static float (*const table[])(float) = {twice, sink, expf};",
+                  "x = table[(int)x % 3](x);", NULL);
+    /* A function of its own stays its own, whatever else is called so. */
+    expect_object(compiler,
+                  "__attribute__((visibility(\"default\"), noinline)) int system(const char *c);"
+                  "int system(const char *c) { return c[0]; }",
+                  "x = (float)system(\"ls\");", NULL);
+#ifdef __x86_64__
+    expect_object(
+        compiler,
+        "float __attribute__((vector_size(32))) _ZGVdN8v_expf(\n"
+        "    float __attribute__((vector_size(32))));",
+        "#ifdef __AVX2__\n_Alignas(32) float v[8] = {x};\n"
+        "*(float __attribute__((vector_size(32))) *)v =\n"
+        "    _ZGVdN8v_expf(*(float __attribute__((vector_size(32))) *)v);\nx = v[3];\n#endif",
+        NULL);
+#endif
+}
+
+static void test_objects(void **state) {
+    (void)state;
+    need_confinement();
+    check_objects(NULL);
+    if (access("/usr/bin/clang", X_OK) == 0) check_objects("/usr/bin/clang");
+}
+
+/* The file itself may be anything: none of its bytes changed or missing leads astray. */
+static void test_damaged_objects(void **state) {
+    hone_error err;
+    hone_buf object, why = hone_buf_make(HONE_DIAGNOSTICS_LIMIT);
+    const hone_compile_options options = {.flags = "-O1", .seconds = 120};
+    (void)state;
+    need_confinement();
+    hone_compile_result r = compile(HEADER "#include <math.h>\nfloat f(float x);\n"
+                                           "float f(float x) { return expf(x); }\n" EXPORT,
+                                    &options);
+    if (r.verdict != HONE_VERDICT_OK) fail_msg("%s", r.diagnostics);
+    assert_ok(hone_file_read(r.object, 1 << 20, &object, &err), err);
+    assert_true(hone_check_object(object.data, object.size, &why));
+    for (size_t size = 0; size < object.size / 2; size += size < 4096 ? 1 : 61) {
+        char *cut = malloc(size + (size == 0)); /* so that a sanitizer sees a byte too many */
+        memcpy(cut, object.data, size);
+        if (size < 4096) assert_false(hone_check_object(cut, size, &why));
+        (void)hone_check_object(cut, size, &why);
+        free(cut);
+    }
+    for (size_t i = 0; i < object.size; i++)
+        for (int k = 0; k < 3; k++) {
+            char kept = object.data[i];
+            object.data[i] = (char[]){(char)0xff, (char)(kept ^ 1), (char)0x7f}[k];
+            why.size = 0;
+            (void)hone_check_object(object.data, object.size, &why);
+            object.data[i] = kept;
+        }
+    hone_buf_free(&why);
+    hone_buf_free(&object);
+    hone_compile_result_free(&r);
 }
 
 static void test_compiler_errors(void **state) {
@@ -172,7 +299,7 @@ static void test_compiler_errors(void **state) {
 /* The assembler reads files, too, and quotes in its messages what it cannot read as instructions. */
 static void test_nothing_leaks(void **state) {
     static const char *const files[] = {"", "/etc/passwd", "/etc/shadow", "/dev/zero"};
-    const hone_compile_options options = {.flags = "-O1", .seconds = 120};
+    const hone_compile_options options = {.flags = "-O1", .seconds = 120, .any_code = true};
     char text[1024];
     (void)state;
     need_confinement();
@@ -230,7 +357,8 @@ static void test_bombs(void **state) {
     static const char macros[] = HEADER "#define A(x) x x x x x x x x x x x x x x x x\n"
                                         "#define B(x) A(A(x))\n#define C(x) B(B(x))\n"
                                         "static const int a[] = {C(C(1 + 1 +)) 1};\n" EXPORT;
-    hone_compile_options options = {.flags = "-O0", .seconds = 120, .memory = (size_t)256 << 20};
+    hone_compile_options options = {
+        .flags = "-O0", .seconds = 120, .memory = (size_t)256 << 20, .any_code = true};
     (void)state;
     need_confinement();
     expect(macros, &options, HONE_VERDICT_COMPILE_LIMIT, NULL); /* memory or the size of a file */
@@ -405,6 +533,7 @@ int main(int argc, char **argv) {
     if (argc > 1) return pretend(argc, argv);
     const struct CMUnitTest tests[] = {
         TEST(test_good_ones),     TEST(test_refused_before_compiling),
+        TEST(test_objects),       TEST(test_damaged_objects),
         TEST(test_hidden_flags),  TEST(test_compiler_errors),
         TEST(test_nothing_leaks), TEST(test_compiler_cannot_read),
         TEST(test_bombs),         TEST(test_sources_that_are_none),
