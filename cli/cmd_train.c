@@ -247,6 +247,7 @@ static int read_options(hone_train_options *train, hone_model_options *model, co
 
 typedef struct report {
     const hone_train_options *train;
+    hone_model_info model;
     bool full;
     double loss_sum, seconds; /* since the last line */
     uint64_t labels, tokens, last_labels, skipped, truncated;
@@ -292,8 +293,13 @@ static json_t *plan_json(const hone_train_plan *p) {
         (json_int_t)p->total_kept, "total_recomputed", (json_int_t)p->total_recomputed);
 }
 
-/* The start of a training, with what was planned for it. */
-static json_t *with_plan(json_t *start, const hone_train_plan *plan) {
+/* The start of a training, with what is used and what was planned for it. */
+static json_t *with_plan(json_t *start, const hone_model_info *model, const hone_train_plan *plan) {
+    if (start)
+        json_object_update_new(start, json_pack("{s:o, s:s, s:i, s:s, s:s}", "model",
+                                                path_json(model->path), "compute", model->compute,
+                                                "threads", model->threads, "kernels",
+                                                model->kernels, "ops", model->ops));
     if (!start || !plan) return start;
     json_object_update_new(start, json_pack("{s:o, s:i, s:i, s:o}", "planned_mib",
                                             real((double)plan->total / mib), "blocks", plan->blocks,
@@ -302,7 +308,7 @@ static json_t *with_plan(json_t *start, const hone_train_plan *plan) {
     return start;
 }
 
-static json_t *json_of(const hone_train_event *e) {
+static json_t *json_of(const hone_model_info *model, const hone_train_event *e) {
     double peak = (double)e->peak_rss / mib;
     switch (e->kind) {
     case HONE_TRAIN_START:
@@ -311,7 +317,7 @@ static json_t *json_of(const hone_train_event *e) {
                                    (json_int_t)e->trainable, "parameters",
                                    (json_int_t)e->parameters, "arena_mib",
                                    real((double)e->arena_bytes / mib), "peak_rss_mib", real(peak)),
-                         e->plan);
+                         model, e->plan);
     case HONE_TRAIN_STEP:
         return json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "event", "step", "iter",
                          e->iter, "loss", real(e->loss), "tokens_per_sec",
@@ -340,6 +346,9 @@ static json_t *json_of(const hone_train_event *e) {
 
 static void print_start(const report *r, const hone_train_event *e) {
     double trainable = (double)e->trainable, all = (double)e->parameters;
+    const hone_model_info *m = &r->model;
+    printf("Model: %s, computing in %s on %d thread%s, %s kernels (%s)\n", m->path, m->compute,
+           m->threads, m->threads == 1 ? "" : "s", m->kernels, m->ops);
     if (e->iters == 0) return;
     printf("Trainable parameters: %.3f%% (%.3fM/%.3fM)\n", 100 * trainable / all, trainable / 1e6,
            all / 1e6);
@@ -466,7 +475,7 @@ static bool on_event(void *user, const hone_train_event *event) {
     tell_losses(r, event);
     if (event->kind == HONE_TRAIN_SAVE_FAILED) warn_of_save(r, event);
     if (given.json)
-        print_json(r, json_of(event));
+        print_json(r, json_of(&r->model, event));
     else
         print_text(r, event);
     return !r->write_failed && !hone_cli_interrupted();
@@ -584,8 +593,11 @@ static int train_model(hone_model *model, const hone_train_options *train) {
     report r = {.train = train, .full = train->fine_tune_type == HONE_FINE_TUNE_FULL};
     hone_error err;
     hone_train_result result;
+    hone_model_get_info(model, &r.model);
     hone_cli_catch_signals();
     if (!given.json) r.progress = hone_cli_progress_start();
+    hone_cli_say_on_signal(r.progress.on ? "\r\033[Kstopping after this step; again: at once\n"
+                                         : "stopping after this step; again: at once\n");
     const hone_train_callbacks callbacks = {
         .on_event = on_event, .before_step = before_step, .keep_going = keep_going, .user = &r};
     hone_status status = load_adapter(model, train, &err);

@@ -40,7 +40,7 @@ static const hone_cli_verb verb = {
         "use it\n"
         "on this processor. Results stay the same to the last bit; only time changes. Nothing else "
         "should\n"
-        "run meanwhile. That the defaults are the best is a good answer too.",
+        "run meanwhile. That nothing is clearly faster is a good answer too.",
     .examples = "  hone tune             measure, show, keep\n"
                 "  hone info             the blocking in use and where it comes from\n"
                 "  hone tune --reset     forget it\n",
@@ -89,6 +89,20 @@ static const char *word_of(hone_compute compute) {
     return compute == HONE_COMPUTE_BF16 ? "bf16" : "f32";
 }
 
+/* What that says depends on how small a gain could have been seen. */
+static void print_nothing_faster(const hone_tune_result *r, const char *text) {
+    double widest = 0;
+    for (size_t i = 0; i < r->trial_count; i++)
+        if (isfinite(r->trials[i].high - r->trials[i].low))
+            widest = fmax(widest, r->trials[i].high - r->trials[i].low);
+    printf("Nothing was clearly faster than the defaults: %s.\n", text);
+    if (widest > 0)
+        printf(
+            "The intervals were up to %.1f%% wide: smaller gains are not seen, and a busy machine "
+            "hides more.\n",
+            100 * widest);
+}
+
 static void print_end(const hone_tune_result *r, const char *path) {
     hone_blocking use = {r->chosen.packed_bytes ? r->chosen.packed_bytes : r->base.packed_bytes,
                          r->chosen.loss_rows ? r->chosen.loss_rows : r->base.loss_rows};
@@ -97,7 +111,7 @@ static void print_end(const hone_tune_result *r, const char *path) {
     printf("\n%s, %d threads, %d rows, %.0f s\n", word_of(r->compute), r->threads, r->rows,
            r->seconds);
     if (r->chosen.packed_bytes == 0)
-        printf("The defaults are the best here: %s.\n", text);
+        print_nothing_faster(r, text);
     else
         printf("Chosen: %s: %.1f%% faster than the defaults.\n", text,
                100 * (r->trials[r->trial_count - 1].gain - 1));

@@ -171,16 +171,34 @@ static int unknown_option(const hone_cli_verb *verb, const char *bad) {
     return hone_cli_usage(verb->name, "there is no option %s", bad);
 }
 
-/* popt names "--option=value", or the value alone where that stood apart: then the option is what stood before it. */
+/* Whether --word takes a whole number. */
+static bool is_whole(const hone_cli_verb *verb, const char *word, size_t length) {
+    for (const struct poptOption *o = verb->options; o->longName; o++)
+        if (length > 2 && strlen(o->longName) == length - 2 &&
+            strncmp(o->longName, word + 2, length - 2) == 0)
+            return (o->argInfo & POPT_ARG_MASK) == POPT_ARG_INT;
+    return false;
+}
+
+/* popt names "--option=value", or the value alone where that stood apart: then the option is what stood before it.
+ * `what` NULL: it is no number. */
 static int bad_number(const hone_cli_verb *verb, int argc, const char **argv, const char *bad,
                       const char *what) {
     size_t length = strcspn(bad, "=");
-    if (bad[length])
-        return hone_cli_usage(verb->name, "%.*s %s: %s", (int)length, bad, bad + length + 1, what);
-    for (int i = 2; i < argc; i++)
-        if (strcmp(argv[i], bad) == 0)
-            return hone_cli_usage(verb->name, "%s %s: %s", argv[i - 1], bad, what);
-    return hone_cli_usage(verb->name, "%s: %s", bad, what);
+    const char *option = NULL, *value = bad;
+    if (bad[length]) {
+        option = bad;
+        value = bad + length + 1;
+    }
+    for (int i = 2; i < argc && !option; i++)
+        if (strcmp(argv[i], bad) == 0) {
+            option = argv[i - 1];
+            length = strlen(option);
+        }
+    if (!option) return hone_cli_usage(verb->name, "%s: %s", bad, what ? what : "no number");
+    if (!what)
+        what = is_whole(verb, option, length) ? "expected a whole number" : "expected a number";
+    return hone_cli_usage(verb->name, "%.*s %s: %s", (int)length, option, value, what);
 }
 
 static int bad_option(const hone_cli_verb *verb, poptContext context, int result, int argc,
@@ -192,7 +210,7 @@ static int bad_option(const hone_cli_verb *verb, poptContext context, int result
     case POPT_ERROR_NOARG:
         return hone_cli_usage(verb->name, "%s needs a value", bad);
     case POPT_ERROR_BADNUMBER:
-        return bad_number(verb, argc, argv, bad, "expected a number");
+        return bad_number(verb, argc, argv, bad, NULL);
     case POPT_ERROR_OVERFLOW:
         return bad_number(verb, argc, argv, bad, "the number is too large");
     default:
@@ -503,9 +521,15 @@ void hone_cli_progress_clear(hone_cli_progress *progress) {
 static volatile sig_atomic_t interrupted;
 static struct timespec first_signal;
 
+static const char *volatile signal_line;
+
+void hone_cli_say_on_signal(const char *line) { signal_line = line; }
+
 /* A second signal stops at once. One that comes within a second of the first is the same: timeout(1) and terminals send
  * it to the process and to its group. */
 static void on_signal(int number) {
+    int error = errno;
+    const char *line = signal_line;
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     double passed = (double)(now.tv_sec - first_signal.tv_sec) +
@@ -513,10 +537,13 @@ static void on_signal(int number) {
     if (!interrupted) {
         first_signal = now;
         interrupted = 1;
+        if (line && write(STDERR_FILENO, line, strlen(line)) < 0)
+            errno = error; /* no one to tell */
     } else if (passed > 1) {
         signal(number, SIG_DFL);
         raise(number);
     }
+    errno = error;
 }
 
 void hone_cli_catch_signals(void) {

@@ -129,6 +129,9 @@ void hone_cli_progress_clear(hone_cli_progress *progress);
 /* From now on SIGINT, SIGTERM and SIGHUP (unless nohup has it ignored) set a flag; a second one ends the program at
  * once. Writing to a closed pipe fails and ends nothing. */
 void hone_cli_catch_signals(void);
+
+/* The line to be written to standard error when the first of them comes; NULL, as at first: none. Static. */
+void hone_cli_say_on_signal(const char *line);
 bool hone_cli_interrupted(void);
 
 #endif

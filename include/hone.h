@@ -482,7 +482,7 @@ typedef struct hone_tune_result {
     hone_compute compute; /* F32 or BF16 */
     int threads, rows;    /* of the products and of the loss */
     hone_blocking base;   /* the defaults */
-    hone_blocking chosen; /* all 0: the defaults are the best here */
+    hone_blocking chosen; /* all 0: nothing was clearly faster than the defaults */
     hone_tune_trial trials[HONE_TUNE_MAX_TRIALS];
     size_t trial_count;
     double seconds;

@@ -30,8 +30,9 @@ for verb in train generate tokenize info data models eval; do
 done
 refused 2 'did you mean --iters' train --data x --itres 3
 refused 2 '--iters needs a value' train --data x --iters
-refused 2 '--iters abc: expected a number' train --data x --iters abc
-refused 2 '--iters abc: expected a number' train --data x --iters=abc
+refused 2 '--iters abc: expected a whole number' train --data x --iters abc
+refused 2 '--iters abc: expected a whole number' train --data x --iters=abc
+refused 2 '--iters 1e3: expected a whole number' train --data x --iters 1e3
 refused 2 '--iters 99999999999: the number is too large' train --data x --iters 99999999999
 refused 2 '--learning-rate fast: expected a number' train --data x --learning-rate fast
 refused 2 '"more" is one argument too many' train --data x more
@@ -51,7 +52,7 @@ refused 2 '--system needs the chat template' generate --prompt x --raw --system 
 for option in '--batch-size 0' '--max-seq-length 1' '--grad-accumulation-steps 0' '--rank 0' '--num-layers 0' \
     '--learning-rate -1' '--save-every -1' '--val-batches -2' '--steps-per-report -1' '--threads -1' \
     '--weight-decay 2' '--scale nan' '--keys nothing' '--keys ,'; do
-    refused 2 '.' train --model "$tiny" --data "$tmp/d" --no-save $option
+    refused 2 "${option%% *}" train --model "$tiny" --data "$tmp/d" --no-save $option
 done
 refused 2 '"1x": expected token ids' tokenize --model "$tiny" --decode '1 1x'
 refused 2 '99999' tokenize --model "$tiny" --decode '99999'
@@ -118,6 +119,7 @@ done
 
 # ---- places to write to ----
 refused 1 'train\.jsonl' train --model "$tiny" --data "$tmp/d" --adapter-path "$tmp/d/train.jsonl"
+refused 1 '/etc/passwd is not a directory' train --model "$tiny" --data "$tmp/d" --adapter-path /etc/passwd/x
 refused 1 'train\.jsonl is not a directory; expected a folder' train --model "$tiny" --data "$tmp/d" \
     --adapter-path "$tmp/d/train.jsonl"
 refused 2 '--adapter-path: expected the name of a folder' train --model "$tiny" --data "$tmp/d" --adapter-path ''

@@ -13,6 +13,7 @@ train() { run "$hone" train --model "$tiny" --data "$data" --batch-size 2 --lear
 train --iters 12 --steps-per-report 4 --steps-per-eval 6 --save-every 5 --adapter-path "$tmp/a" --train --test
 is 0 "a training"
 has out '^Trainable parameters: [0-9.]+% \(0\.[0-9]{3}M/0\.195M\)$' "trainable parameters as mlx-lm prints them"
+has out "^Model: $tiny, computing in (f32|bf16) on [0-9]+ threads?, .* kernels \\(fused\\)\$" "what is used"
 has out '^Iter 1: Val loss [0-9.]+, Val took [0-9.]+s$' "a validation before the first step"
 n='[0-9.]+'
 line="Iter 4: Train loss $n, Learning Rate 1\.000e-02, It/sec $n, Tokens/sec $n, Trained Tokens [0-9]+"
@@ -80,6 +81,8 @@ cp "$tmp/out" "$tmp/first"
 lacks out '^[^{]|[^}]$' "every line is an object"
 lacks out '^[{][^"]*"[^e]' "and begins with its event"
 has out '^\{"event":"start",.*"samples":8' "a start"
+has out '"event":"start",.*"model":".*","compute":"(f32|bf16)","threads":[0-9]+,"kernels":".*","ops":"fused"' \
+    "what is used"
 has out '^\{"event":"step","iter":6,"loss":[0-9.]+,"tokens_per_sec":[0-9.]+,"peak_rss_mib":[0-9.]+,"seconds":' "steps"
 has out '^\{"event":"validation","iter":3,"loss":' "validations"
 tail -n 1 "$tmp/first" >"$tmp/last"
@@ -129,6 +132,7 @@ set -m # else the shell lets background programs ignore SIGINT
 for signal in INT TERM HUP; do
     interrupt $signal
     is 1 "SIG$signal stops"
+    has err '^stopping after this step; again: at once$' "SIG$signal is answered"
     has err 'stopped after step [0-9]+ of 1000000; what was learnt is in ' "SIG$signal says so"
     check "SIG$signal saves" test -s "$tmp/s/adapters.safetensors"
     check "SIG$signal leaves nothing half-written" sh -c "! ls '$tmp/s' | grep -q tmp"
@@ -137,8 +141,8 @@ set +m
 rm -rf "$tmp/s"
 for reader in --json --steps-per-report=1; do
     "$hone" train --model "$tiny" --data "$data" --batch-size 2 --iters 100000 --save-every 0 --adapter-path "$tmp/s" \
-        $reader 2>"$tmp/err" </dev/null | head -n 4 >"$tmp/out"
-    status=${PIPESTATUS[0]} last="hone train $reader | head -n 4"
+        $reader 2>"$tmp/err" </dev/null | head -n 5 >"$tmp/out"
+    status=${PIPESTATUS[0]} last="hone train $reader | head -n 5"
     is 1 "a closed pipe stops ($reader)"
     has err 'cannot write to standard output' "and says why"
     has err 'what was learnt in [0-9]+ of 100000 steps is in ' "and where what was learnt is"
@@ -155,7 +159,8 @@ in_the_way() { # name: a folder where that file is to be written
 }
 in_the_way 0000001_adapters.safetensors
 is 0 "a save on the way that fails"
-has err '^hone train: warning: what was learnt in 1 steps could not be saved, going on: .*/0000001_adapters' "is warned of"
+has err '^hone train: warning: what was learnt in 1 steps could not be saved, going on: .*/0000001_adapters' \
+    "is warned of"
 has out '^\{"event":"save_failed","iter":1,"path":.*"problem":".*0000001_adapters' "and told to programs"
 has out '"event":"saved","iter":3' "and the training goes on and saves"
 check "the adapter itself" test -s "$tmp/w/adapters.safetensors" -a -s "$tmp/w/0000002_adapters.safetensors"
