@@ -261,7 +261,7 @@ static const double mib = 1024.0 * 1024.0;
 /* One object a line, flushed, so that who reads it is never behind. Takes over `value`. */
 static void print_json(report *r, json_t *value) {
     char *text = value ? json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
-    if (text && (printf("%s\n", text) < 0 || fflush(stdout) != 0)) r->write_failed = true;
+    if (text && (printf("%s\n", text) < 0 || !hone_cli_flush())) r->write_failed = true;
     free(text);
     json_decref(value);
 }
@@ -445,7 +445,7 @@ static void print_text(report *r, const hone_train_event *e) {
         show_batches(r, e);
         break;
     }
-    r->write_failed = r->write_failed || fflush(stdout) != 0 || ferror(stdout);
+    r->write_failed = r->write_failed || !hone_cli_flush();
 }
 
 /* Once each, when it first happens: the numbers of the whole epoch are `hone data`'s. */

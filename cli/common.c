@@ -53,8 +53,6 @@ bool hone_cli_flush(void) {
 
 int hone_cli_finish(const char *verb, int code) {
     if (hone_cli_flush()) return code;
-    /* Who reads no more, like head(1), wants to hear no more. */
-    if (output_errno == EPIPE) return code != HONE_EXIT_OK ? code : HONE_EXIT_FAILURE;
     hone_error err = {.status = HONE_ERR_IO};
     snprintf(err.message, sizeof err.message, "cannot write to standard output: %s",
              strerror(output_errno));

@@ -60,8 +60,7 @@ int hone_cli_usage(const char *verb, const char *format, ...) __attribute__((for
 /* Flushes standard output: false when that failed now or before. */
 bool hone_cli_flush(void);
 
-/* Flushes standard output; a failed write (full disk, closed pipe) is HONE_EXIT_FAILURE, else `code`. Nothing is said
- * of a closed pipe. */
+/* Flushes standard output; a failed write (full disk, closed pipe) is HONE_EXIT_FAILURE, else `code`. */
 int hone_cli_finish(const char *verb, int code);
 
 /* HONE_CLI_GO when a file can be written at `path`, which may be NULL; else its failure, told: before the work is done,
