@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 struct hone_plugin {
     hone_op_set ops;
@@ -188,6 +189,10 @@ static hone_status load(hone_plugin *p, const char *path, hone_error *err) {
     if (snprintf(here, sizeof here, "%s%s", strchr(path, '/') ? "" : "./", path) >=
         (int)sizeof here)
         return hone_fail(err, HONE_ERR_USAGE, "%.80s...: the path is too long", path);
+    struct stat info; /* opening a FIFO would wait for who writes into it */
+    if (stat(here, &info) == 0 && !S_ISREG(info.st_mode))
+        return hone_fail(err, HONE_ERR_FORMAT,
+                         "%s: no shared object with kernels: it is not a regular file", path);
     p->object = dlopen(here, RTLD_NOW | RTLD_LOCAL);
     if (!p->object) return fail_load(here, err);
     void *symbol = dlsym(p->object, "hone_kernels_export");

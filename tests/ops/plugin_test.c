@@ -5,6 +5,8 @@
 #include "base/cpu.h"
 #include "ops/plugin.h"
 
+#include <sys/stat.h>
+
 static temp_folder temp;
 
 static int make_folder(void **state) {
@@ -62,6 +64,9 @@ static void what_is_no_set_is_refused(void **state) {
     assert_true(file && fputs("no object", file) >= 0 && fclose(file) == 0);
     assert_refused(text, "no shared object with kernels");
     assert_refused(temp_path(&temp, "absent"), "no shared object with kernels");
+    char *fifo = temp_path(&temp, "fifo");
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    assert_refused(fifo, "it is not a regular file");
     assert_refused(build("int other;"), "exports no hone_kernels_export()");
     assert_refused(build("const hone_kernel_set *hone_kernels_export(void) { return 0; }"),
                    "returned no set");
