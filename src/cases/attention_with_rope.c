@@ -177,7 +177,21 @@ static void work(const hone_case_shape *s, hone_case_pass pass, double *flops, d
     *bytes = rows * element * (back ? 4 * n + 4 * kn : 2 * n + 2 * kn);
 }
 
-static void draw(hone_case_shape *s, hone_rng *rng) {
+/* Many keys: of few queries, or of as many with small heads. */
+static void draw_far(hone_case_shape *s, hone_case_reach reach, hone_rng *rng) {
+    bool whole = reach == HONE_CASE_FAR;
+    s->batch = s->heads = s->kv_heads = 1;
+    s->head_dim = 2 * hone_case_between(rng, 4, whole ? 6 : 32);
+    s->seq = whole ? hone_case_between(rng, 310, 640) : hone_case_between(rng, 1, 4);
+    if (!whole) s->past = hone_case_reach_to(reach, 90, 2100, rng);
+    s->interleaved = hone_rng_below(rng, 2);
+}
+
+static void draw(hone_case_shape *s, hone_case_reach reach, hone_rng *rng) {
+    if (reach != HONE_CASE_NEAR) {
+        draw_far(s, reach, rng);
+        return;
+    }
     s->batch = hone_case_between(rng, 1, 4);
     s->kv_heads = hone_case_between(rng, 1, 3);
     s->heads = s->kv_heads * hone_case_between(rng, 1, 3);

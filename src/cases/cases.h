@@ -36,7 +36,14 @@ typedef struct hone_case_shape {
     bool trained; /* gradients of weights, biases and gamma too, and a bias there */
     bool uneven;  /* attention: segments of different lengths, from 1 row up */
     size_t
-        past; /* attention: keys before each segment's first query; q and k are rotated already then */
+        past; /* attention: keys before each segment's first query; q and k are rotated already then;
+                    rope: positions before the first */
+    enum {
+        HONE_FROZEN_NONE,
+        HONE_FROZEN_A,
+        HONE_FROZEN_B,
+        HONE_FROZEN_BOTH
+    } frozen; /* of adapters */
 } hone_case_shape;
 
 /* The passes of an op. REBUILD: a set's composite that writes again what forward did not keep. */
@@ -69,6 +76,7 @@ typedef struct hone_case_tensor {
     const char *name; /* NULL: this run has no such tensor */
     hone_case_role role;
     hone_case_pass pass; /* outputs: the pass that writes it */
+    bool gradient;       /* an output of FORWARD that is left out where no backward follows */
     hone_dtype dtype;    /* HONE_DTYPE_COUNT: int32 */
     size_t rows, cols;
     size_t bytes;
@@ -84,6 +92,10 @@ typedef struct hone_case_tensor {
 enum { HONE_CASE_TENSORS = 24 };
 
 typedef struct hone_case hone_case;
+
+/* How large drawn shapes are. FAR: one size (columns, keys, vocabulary, positions) is anywhere up to the largest of
+ * real models, FARTHEST: in the last fifth of that way; all others are small. */
+typedef enum hone_case_reach { HONE_CASE_NEAR, HONE_CASE_FAR, HONE_CASE_FARTHEST } hone_case_reach;
 
 typedef struct hone_case_run {
     const hone_case *kind;
@@ -113,7 +125,7 @@ struct hone_case {
     bool (*oracle)(hone_case_run *run);
     hone_case_bounds (*bounds)(const hone_case_run *run, size_t tensor);
     void (*work)(const hone_case_shape *shape, hone_case_pass pass, double *flops, double *bytes);
-    void (*draw)(hone_case_shape *shape, hone_rng *rng); /* sizes of a shape to check */
+    void (*draw)(hone_case_shape *shape, hone_case_reach reach, hone_rng *rng); /* sizes */
 };
 
 /* rms_norm, rope_embeddings, swiglu_activation, cross_entropy_loss, lora_linear, attention_with_rope, and
@@ -184,7 +196,8 @@ void hone_case_refill(const hone_case_run *run, uint64_t seed, hone_team team);
 bool hone_case_forget(const hone_case_run *run, const hone_case_run *start);
 
 /* One pass, called by every thread of a team with its own ctx (kernels, compute and arena filled) and
- * saved ({0} before FORWARD, kept until BACKWARD). Starts and ends together. */
+ * saved ({0} before FORWARD, kept until BACKWARD; NULL: a FORWARD that no BACKWARD follows). Starts and ends
+ * together. */
 void hone_case_run_pass(const hone_case_run *run, hone_case_pass pass, hone_ctx *ctx,
                         hone_saved *saved);
 
@@ -208,6 +221,12 @@ hone_status hone_case_expect(hone_case_run *run, const hone_case_run *trusted, h
 void hone_case_compare(const hone_case_run *run, hone_case_pass pass, double slack,
                        hone_case_report *report);
 
+/* Hashes of what a FORWARD without a backward writes, by tensor. It has to write the same bits with one: the report
+ * then tells of the first tensor where they differ from `unsaved`, unless it tells of something else. */
+void hone_case_hash_forward(const hone_case_run *run, uint64_t hashes[HONE_CASE_TENSORS]);
+void hone_case_compare_forward(const hone_case_run *run, const uint64_t unsaved[HONE_CASE_TENSORS],
+                               hone_case_report *report);
+
 /* Says that forward has changed what it alone may read. */
 void hone_case_blame_residual(const hone_case_run *run, hone_case_report *report);
 
@@ -227,10 +246,10 @@ bool hone_case_agrees(const hone_case_run *run, const hone_case_run *trusted, ho
 
 /* A shape of the kind's own space that no list holds: odd sizes, large inputs, ignored labels, quantized weights; small
  * enough for the oracle. `compute` is F32. */
-hone_case_shape hone_case_draw(const hone_case *kind, hone_rng *rng);
+hone_case_shape hone_case_draw(const hone_case *kind, hone_case_reach reach, hone_rng *rng);
 
-/* Opens, runs every pass of the set on `threads` threads, compares with the oracle, closes. The report is of the worst
- * pass. */
+/* Opens, runs forward without a backward and then every pass of the set on `threads` threads, compares with the oracle,
+ * closes. The report is of the worst pass. */
 hone_status hone_case_check(const hone_case *kind, const hone_case_shape *shape,
                             const hone_op_set *set, const hone_kernels *kernels, int threads,
                             uint64_t seed, hone_case_report *report, uint64_t *digest,

@@ -127,6 +127,28 @@ void hone_case_blame_residual(const hone_case_run *run, hone_case_report *report
     }
 }
 
+void hone_case_hash_forward(const hone_case_run *run, uint64_t hashes[HONE_CASE_TENSORS]) {
+    for (size_t i = 0; i < HONE_CASE_TENSORS; i++) {
+        const hone_case_tensor *t = &run->tensor[i];
+        bool counts = is_output(t) && t->pass == HONE_CASE_FORWARD && !t->gradient;
+        hashes[i] = counts ? hone_case_hash(t->data, t->bytes, 0) : 0;
+    }
+}
+
+void hone_case_compare_forward(const hone_case_run *run, const uint64_t unsaved[HONE_CASE_TENSORS],
+                               hone_case_report *report) {
+    uint64_t saved[HONE_CASE_TENSORS];
+    hone_case_hash_forward(run, saved);
+    for (size_t i = 0; i < HONE_CASE_TENSORS && report->passed; i++) {
+        const char *name = run->tensor[i].name;
+        if (saved[i] == unsaved[i]) continue;
+        *report = (hone_case_report){.tensor = name, .error = INFINITY, .share = INFINITY};
+        snprintf(report->message, sizeof report->message,
+                 "%s: %s has other bits where no backward follows (saved is NULL)", run->kind->name,
+                 name);
+    }
+}
+
 /* ---- one shape from the beginning to the end --------------------------------------------- */
 
 typedef struct check {
@@ -137,6 +159,14 @@ typedef struct check {
     bool kept; /* what forward alone reads is as it was */
 } check;
 
+static void run_unsaved(hone_team team, void *argument) {
+    check *c = argument;
+    hone_ctx ctx = {
+        .team = team, .kernels = c->kernels, .compute = c->run->shape.compute, .arena = c->arena};
+    hone_case_run_pass(c->run, HONE_CASE_FORWARD, &ctx, NULL);
+    c->overflow[team.rank] = ctx.arena.overflow;
+}
+
 static void run_passes(hone_team team, void *argument) {
     check *c = argument;
     const hone_case_run *run = c->run;
@@ -145,7 +175,7 @@ static void run_passes(hone_team team, void *argument) {
     hone_saved saved = {0};
     hone_case_run_pass(run, HONE_CASE_FORWARD, &ctx, &saved);
     hone_barrier(team);
-    if (team.rank == 0) c->kept = hone_case_forget(run, run);
+    if (team.rank == 0) c->kept &= hone_case_forget(run, run);
     hone_barrier(team);
     if (hone_case_has(run->kind, run->set, HONE_CASE_REBUILD)) {
         hone_case_run_pass(run, HONE_CASE_REBUILD, &ctx, &saved);
@@ -153,7 +183,7 @@ static void run_passes(hone_team team, void *argument) {
     if (hone_case_has(run->kind, run->set, HONE_CASE_BACKWARD)) {
         hone_case_run_pass(run, HONE_CASE_BACKWARD, &ctx, &saved);
     }
-    c->overflow[team.rank] = ctx.arena.overflow;
+    c->overflow[team.rank] |= ctx.arena.overflow;
 }
 
 void hone_case_compare_all(const hone_case_run *run, hone_case_report *report, uint64_t *digest) {
@@ -176,7 +206,8 @@ hone_status hone_case_check(const hone_case *kind, const hone_case_shape *shape,
                             uint64_t seed, hone_case_report *report, uint64_t *digest,
                             hone_error *err) {
     hone_case_run run;
-    check c = {.run = &run, .kernels = kernels, .kept = true};
+    check c = {.run = &run, .kernels = kernels};
+    uint64_t unsaved[HONE_CASE_TENSORS];
     hone_status status;
     *report = (hone_case_report){0};
     threads = HONE_MIN(threads, HONE_CASE_MOST_THREADS);
@@ -185,10 +216,16 @@ hone_status hone_case_check(const hone_case *kind, const hone_case_shape *shape,
     size_t bytes = HONE_MAX(hone_case_plan(&run, kernels, threads).arena, 1);
     HONE_TRY_GOTO(status, done, hone_arena_open(&c.arena, bytes, false, err));
     memset(c.arena.base, 0xff, c.arena.capacity); /* what is read before it is written is NaN */
+    hone_parallel(threads, run_unsaved, &c);
+    hone_case_hash_forward(&run, unsaved);
+    c.kept = hone_case_forget(&run, &run);
+    hone_case_reset(&run);
+    memset(c.arena.base, 0xff, c.arena.capacity);
     hone_parallel(threads, run_passes, &c);
     for (int i = 0; i < threads; i++) c.arena.overflow |= c.overflow[i];
     HONE_TRY_GOTO(status, done, hone_arena_check(&c.arena, err));
     hone_case_compare_all(&run, report, digest);
+    hone_case_compare_forward(&run, unsaved, report);
     if (!c.kept) hone_case_blame_residual(&run, report);
 done:
     if (c.arena.base) hone_arena_close(&c.arena);

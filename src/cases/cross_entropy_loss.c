@@ -104,13 +104,20 @@ static void work(const hone_case_shape *s, hone_case_pass pass, double *flops, d
     *bytes = n * element * (back ? 2 : 1);
 }
 
-static void draw(hone_case_shape *s, hone_rng *rng) {
+static void draw(hone_case_shape *s, hone_case_reach reach, hone_rng *rng) {
+    s->in_place = hone_rng_below(rng, 2);
+    if (reach != HONE_CASE_NEAR) {
+        s->batch = 1;
+        s->seq = 2;
+        s->vocab = hone_case_reach_to(reach, 5000, 160000, rng);
+        s->magnitude = hone_case_magnitude(rng, 1, 30);
+        return;
+    }
     s->batch = hone_case_between(rng, 1, 3);
     s->seq = hone_case_between(rng, 1, 20);
     s->vocab = hone_case_between(rng, 2, 5000);
     s->magnitude = hone_case_magnitude(rng, 1, 1e3);
     s->labels = hone_rng_below(rng, 2) ? HONE_LABELS_SOME_IGNORED : HONE_LABELS_RANDOM;
-    s->in_place = hone_rng_below(rng, 2);
 }
 
 const hone_case hone_case_cross_entropy_loss = {

@@ -55,7 +55,8 @@ hone_ref_linear_gradients hone_case_ref_gradients(const hone_case_run *run, size
 /* Fills the tables cos, sin [positions, rope_dim/2]. */
 void hone_case_fill_rope(const hone_case_run *run, size_t cosine, size_t sine);
 
-/* Labels in [0, vocab) and HONE_IGNORE as the shape says; others where they count; 1 / how many count. */
+/* Labels in [0, vocab), the last row's in the upper half, and HONE_IGNORE as the shape says; others where they count;
+ * 1 / how many count. */
 void hone_case_fill_labels(const hone_case_run *run, size_t labels, hone_rng *rng);
 void hone_case_redraw_labels(const hone_case_run *run, size_t labels, hone_rng *rng);
 float hone_case_loss_scale(const hone_case_run *run, size_t labels);
@@ -63,6 +64,10 @@ float hone_case_loss_scale(const hone_case_run *run, size_t labels);
 /* For draws: a size from low to high, a magnitude spread evenly over its logarithm. */
 size_t hone_case_between(hone_rng *rng, size_t low, size_t high);
 double hone_case_magnitude(hone_rng *rng, double low, double high);
+/* One size of a FAR or FARTHEST shape: beyond `near`, up to `far`. */
+size_t hone_case_reach_to(hone_case_reach reach, size_t near, size_t far, hone_rng *rng);
+/* None, or one of a rank up to `most` of which A, B, both or neither are frozen. */
+void hone_case_draw_adapter(hone_case_shape *shape, size_t most, hone_rng *rng);
 /* A type of weights, with `in` made a multiple of its block. */
 void hone_case_draw_weight(hone_case_shape *shape, size_t *in, hone_rng *rng);
 

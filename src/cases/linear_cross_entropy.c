@@ -44,6 +44,8 @@ static void declare(hone_case_run *run) {
                       0);
     /* Gradients of the head are of the size of 1/rows: so is what they are added to. */
     for (size_t i = LINEAR_DW; i <= LINEAR_DB; i++) run->tensor[HEAD + i].scale = 1 / (double)rows;
+    for (size_t i = LINEAR_DW; i <= LINEAR_DB; i++) run->tensor[HEAD + i].gradient = true;
+    run->tensor[DX].gradient = true;
 }
 
 static void fill(const hone_case_run *run, hone_rng *rng) {
@@ -62,7 +64,7 @@ static hone_status bind(hone_case_run *run, hone_error *err) {
 }
 
 /* logits and their gradient in scratch, float32 where the loss is computed. */
-static void by_parts(const hone_case_run *run, hone_ctx *ctx) {
+static void by_parts(const hone_case_run *run, hone_ctx *ctx, bool backward) {
     const hone_op_set *set = run->set;
     const size_t rows = hone_case_rows(&run->shape), count = rows * run->shape.vocab;
     hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
@@ -73,22 +75,25 @@ static void by_parts(const hone_case_run *run, hone_ctx *ctx) {
                                     .x = hone_case_data(run, X),
                                     .y = logits,
                                     .y_dtype = HONE_F32};
-    set->lora_linear_forward(ctx, &linear, &of_linear);
-    float *dlogits = hone_arena_scratch(&ctx->arena, count * sizeof *dlogits);
+    set->lora_linear_forward(ctx, &linear, backward ? &of_linear : NULL);
     hone_cross_entropy_args loss = {.rows = rows,
                                     .vocab = run->shape.vocab,
                                     .logits = logits,
                                     .logits_dtype = HONE_F32,
                                     .labels = hone_case_data(run, LABELS),
                                     .loss = hone_case_data(run, LOSS),
-                                    .scale = run->loss_scale,
-                                    .dlogits = dlogits};
-    set->cross_entropy_loss_forward(ctx, &loss, &of_loss);
+                                    .scale = run->loss_scale};
+    set->cross_entropy_loss_forward(ctx, &loss, backward ? &of_loss : NULL);
+    if (!backward) {
+        hone_arena_release(&ctx->arena, mark);
+        return;
+    }
+    loss.dlogits = hone_arena_scratch(&ctx->arena, count * sizeof(float));
     set->cross_entropy_loss_backward(ctx, &loss, &of_loss);
-    linear.dy = dlogits;
+    linear.dy = loss.dlogits;
     if (ctx->compute != HONE_F32) {
         void *dy = hone_arena_scratch(&ctx->arena, count * sizeof(hone_bf16));
-        hone_convert(ctx, count, dlogits, HONE_F32, dy, ctx->compute);
+        hone_convert(ctx, count, loss.dlogits, HONE_F32, dy, ctx->compute);
         linear.dy = dy;
     }
     linear.dx = hone_case_data(run, DX);
@@ -98,9 +103,8 @@ static void by_parts(const hone_case_run *run, hone_ctx *ctx) {
 }
 
 static void forward(const hone_case_run *run, hone_ctx *ctx, hone_saved *saved) {
-    (void)saved;
     if (!run->set->linear_cross_entropy) {
-        by_parts(run, ctx);
+        by_parts(run, ctx, saved != NULL);
         return;
     }
     hone_linear_cross_entropy_args args = {.rows = hone_case_rows(&run->shape),
@@ -109,7 +113,7 @@ static void forward(const hone_case_run *run, hone_ctx *ctx, hone_saved *saved) 
                                            .labels = hone_case_data(run, LABELS),
                                            .loss = hone_case_data(run, LOSS),
                                            .scale = run->loss_scale,
-                                           .dx = hone_case_data(run, DX)};
+                                           .dx = saved ? hone_case_data(run, DX) : NULL};
     run->set->linear_cross_entropy(ctx, &args);
 }
 
@@ -151,13 +155,23 @@ static void work(const hone_case_shape *s, hone_case_pass pass, double *flops, d
     *bytes = 2 * out * (double)weight_row + rows * in * (s->compute == HONE_F32 ? 8 : 6);
 }
 
-static void draw(hone_case_shape *s, hone_rng *rng) {
+static void draw(hone_case_shape *s, hone_case_reach reach, hone_rng *rng) {
+    s->labels = hone_rng_below(rng, 2) ? HONE_LABELS_SOME_IGNORED : HONE_LABELS_RANDOM;
+    if (reach != HONE_CASE_NEAR) {
+        s->labels = HONE_LABELS_RANDOM;
+        s->batch = 1;
+        s->seq = 2;
+        s->hidden = hone_case_between(rng, 1, 8);
+        s->vocab = hone_case_reach_to(reach, 1100, 160000, rng);
+        return;
+    }
     s->batch = hone_case_between(rng, 1, 2);
     s->seq = hone_case_between(rng, 1, 30);
     s->hidden = hone_case_between(rng, 8, 80);
     s->vocab = hone_case_between(rng, 2, 1100);
     hone_case_draw_weight(s, &s->hidden, rng);
-    s->labels = hone_rng_below(rng, 2) ? HONE_LABELS_SOME_IGNORED : HONE_LABELS_RANDOM;
+    hone_case_draw_adapter(s, 17, rng);
+    s->trained = hone_rng_below(rng, 2);
 }
 
 const hone_case hone_case_linear_cross_entropy = {

@@ -99,8 +99,18 @@ void hone_case_draw_weight(hone_case_shape *shape, size_t *in, hone_rng *rng) {
     *in = HONE_CEIL_DIV(*in, block) * block;
 }
 
-hone_case_shape hone_case_draw(const hone_case *kind, hone_rng *rng) {
+size_t hone_case_reach_to(hone_case_reach reach, size_t near, size_t far, hone_rng *rng) {
+    return hone_case_between(rng, reach == HONE_CASE_FARTHEST ? far - (far - near) / 5 : near, far);
+}
+
+void hone_case_draw_adapter(hone_case_shape *shape, size_t most, hone_rng *rng) {
+    if (hone_rng_below(rng, 4) == 0) return;
+    shape->rank = hone_case_between(rng, 1, most);
+    shape->frozen = (int)hone_rng_below(rng, HONE_FROZEN_BOTH + 1);
+}
+
+hone_case_shape hone_case_draw(const hone_case *kind, hone_case_reach reach, hone_rng *rng) {
     hone_case_shape shape = {0};
-    kind->draw(&shape, rng);
+    kind->draw(&shape, reach, rng);
     return shape;
 }

@@ -23,6 +23,9 @@ static const hone_case_shape shapes[] = {
     {.batch = 1, .seq = 19, .in = 192, .out = 65, .rank = 8, .weight = HONE_AFFINE4, .group = 64},
     {.batch = 1, .seq = 19, .in = 256, .out = 65, .rank = 8, .weight = HONE_AFFINE4, .group = 128},
     {.batch = 1, .seq = 70, .in = 576, .out = 192, .rank = 8, .magnitude = 100},
+    {.batch = 1, .seq = 21, .in = 66, .out = 35, .rank = 8, .frozen = HONE_FROZEN_A},
+    {.batch = 1, .seq = 21, .in = 66, .out = 35, .rank = 3, .frozen = HONE_FROZEN_B},
+    {.batch = 1, .seq = 21, .in = 66, .out = 35, .rank = 8, .frozen = HONE_FROZEN_BOTH},
     {.batch = 1, .seq = 5, .in = 3200, .out = 35, .rank = 8},
 };
 
@@ -107,12 +110,15 @@ static void work(const hone_case_shape *s, hone_case_pass pass, double *flops, d
     if (back && s->trained) *bytes += in * out * 8;
 }
 
-static void draw(hone_case_shape *s, hone_rng *rng) {
+static void draw(hone_case_shape *s, hone_case_reach reach, hone_rng *rng) {
+    bool near = reach == HONE_CASE_NEAR;
     s->batch = hone_case_between(rng, 1, 3);
-    s->seq = hone_case_between(rng, 1, 40);
-    s->in = hone_case_between(rng, 1, 300);
-    s->out = hone_case_between(rng, 1, 300);
-    s->rank = hone_case_between(rng, 0, 41);
+    s->seq = hone_case_between(rng, 1, near ? 40 : 2);
+    s->in = hone_case_between(rng, 1, near ? 300 : 9);
+    s->out = hone_case_between(rng, 1, near ? 300 : 9);
+    if (!near)
+        *(hone_rng_below(rng, 2) ? &s->in : &s->out) = hone_case_reach_to(reach, 300, 16384, rng);
+    hone_case_draw_adapter(s, 41, rng);
     hone_case_draw_weight(s, &s->in, rng);
     s->trained = s->weight == HONE_F32 && hone_rng_below(rng, 2);
     s->in_place = hone_rng_below(rng, 2);

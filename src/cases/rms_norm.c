@@ -108,10 +108,11 @@ static void work(const hone_case_shape *s, hone_case_pass pass, double *flops, d
     *bytes = n * (pass == HONE_CASE_BACKWARD ? 3 * element + 8 : 4 + element);
 }
 
-static void draw(hone_case_shape *s, hone_rng *rng) {
+static void draw(hone_case_shape *s, hone_case_reach reach, hone_rng *rng) {
+    bool near = reach == HONE_CASE_NEAR;
     s->batch = hone_case_between(rng, 1, 3);
-    s->seq = hone_case_between(rng, 1, 70);
-    s->hidden = hone_case_between(rng, 5, 700);
+    s->seq = hone_case_between(rng, 1, near ? 70 : 2);
+    s->hidden = near ? hone_case_between(rng, 5, 700) : hone_case_reach_to(reach, 700, 16384, rng);
     s->trained = hone_rng_below(rng, 2);
     s->in_place = hone_rng_below(rng, 2);
     s->magnitude = hone_case_magnitude(rng, 1e-3, 1e3);

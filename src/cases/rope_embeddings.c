@@ -35,9 +35,10 @@ static void declare(hone_case_run *run) {
     }
     hone_case_declare(run, POSITIONS, "positions", HONE_CASE_INPUT, HONE_CASE_FORWARD,
                       HONE_CASE_INTEGERS, rows, 1, 0);
-    hone_case_declare(run, COS, "cos", HONE_CASE_INPUT, HONE_CASE_FORWARD, HONE_F32, s->seq, half,
+    size_t table = s->past + s->seq;
+    hone_case_declare(run, COS, "cos", HONE_CASE_INPUT, HONE_CASE_FORWARD, HONE_F32, table, half,
                       0);
-    hone_case_declare(run, SIN, "sin", HONE_CASE_INPUT, HONE_CASE_FORWARD, HONE_F32, s->seq, half,
+    hone_case_declare(run, SIN, "sin", HONE_CASE_INPUT, HONE_CASE_FORWARD, HONE_F32, table, half,
                       0);
 }
 
@@ -45,7 +46,7 @@ static void declare(hone_case_run *run) {
 static void fill_positions(const hone_case_run *run, size_t first) {
     int32_t *positions = hone_case_data(run, POSITIONS);
     for (size_t r = 0; r < hone_case_rows(&run->shape); r++)
-        positions[r] = (int32_t)((r + first) % run->shape.seq);
+        positions[r] = (int32_t)(run->shape.past + (r + first) % run->shape.seq);
 }
 
 static void fill(const hone_case_run *run, hone_rng *rng) {
@@ -121,11 +122,13 @@ static void work(const hone_case_shape *s, hone_case_pass pass, double *flops, d
     *bytes = n * (s->compute == HONE_F32 ? 8 : 4);
 }
 
-static void draw(hone_case_shape *s, hone_rng *rng) {
+static void draw(hone_case_shape *s, hone_case_reach reach, hone_rng *rng) {
+    bool near = reach == HONE_CASE_NEAR;
     s->batch = hone_case_between(rng, 1, 3);
-    s->seq = hone_case_between(rng, 1, 60);
+    s->seq = hone_case_between(rng, 1, near ? 60 : 5);
     s->heads = hone_case_between(rng, 1, 9);
-    s->head_dim = 2 * hone_case_between(rng, 1, 66);
+    s->head_dim = 2 * hone_case_between(rng, 1, near ? 66 : 3);
+    if (!near) s->past = hone_case_reach_to(reach, 60, 80000, rng);
     if (hone_rng_below(rng, 3) == 0)
         s->rope_dim = 2 * hone_case_between(rng, 1, (s->head_dim + 1) / 2);
     s->interleaved = hone_rng_below(rng, 2);

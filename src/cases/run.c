@@ -215,6 +215,9 @@ hone_case_memory hone_case_plan(const hone_case_run *run, const hone_kernels *ke
         memory.peak[pass] = memory.outputs[pass] + ctx.arena.peak;
         memory.arena = HONE_MAX(memory.arena, ctx.arena.peak);
     }
+    ctx.arena = hone_arena_plan();
+    hone_case_run_pass(run, HONE_CASE_FORWARD, &ctx, NULL);
+    memory.arena = HONE_MAX(memory.arena, ctx.arena.peak);
     return memory;
 }
 
@@ -246,10 +249,12 @@ void hone_case_declare_linear(hone_case_run *run, size_t first, hone_case_linear
                           in, small);
         hone_case_declare(run, first + LINEAR_B, n[LINEAR_B], HONE_CASE_INPUT, pass, HONE_F32, out,
                           rank, b);
-        hone_case_declare(run, first + LINEAR_DA, n[LINEAR_DA], HONE_CASE_ADDED, pass, HONE_F32,
-                          rank, in, 1);
-        hone_case_declare(run, first + LINEAR_DB, n[LINEAR_DB], HONE_CASE_ADDED, pass, HONE_F32,
-                          out, rank, 1);
+        if (!(run->shape.frozen & HONE_FROZEN_A))
+            hone_case_declare(run, first + LINEAR_DA, n[LINEAR_DA], HONE_CASE_ADDED, pass, HONE_F32,
+                              rank, in, 1);
+        if (!(run->shape.frozen & HONE_FROZEN_B))
+            hone_case_declare(run, first + LINEAR_DB, n[LINEAR_DB], HONE_CASE_ADDED, pass, HONE_F32,
+                              out, rank, 1);
     }
 }
 
@@ -318,20 +323,25 @@ void hone_case_fill_rope(const hone_case_run *run, size_t cosine, size_t sine) {
     }
 }
 
+static int32_t draw_label(const hone_case_run *run, size_t row, hone_rng *rng) {
+    size_t vocab = run->shape.vocab, low = row + 1 == hone_case_rows(&run->shape) ? vocab / 2 : 0;
+    return (int32_t)(low + (size_t)hone_rng_below(rng, vocab - low));
+}
+
 void hone_case_fill_labels(const hone_case_run *run, size_t labels, hone_rng *rng) {
     int32_t *label = hone_case_data(run, labels);
     for (size_t r = 0; r < hone_case_rows(&run->shape); r++) {
         bool ignored =
             run->shape.labels == HONE_LABELS_ALL_IGNORED ||
             (run->shape.labels == HONE_LABELS_SOME_IGNORED && hone_rng_below(rng, 3) == 0);
-        label[r] = ignored ? HONE_IGNORE : (int32_t)hone_rng_below(rng, run->shape.vocab);
+        label[r] = ignored ? HONE_IGNORE : draw_label(run, r, rng);
     }
 }
 
 void hone_case_redraw_labels(const hone_case_run *run, size_t labels, hone_rng *rng) {
     int32_t *label = hone_case_data(run, labels);
     for (size_t r = 0; r < hone_case_rows(&run->shape); r++)
-        if (label[r] != HONE_IGNORE) label[r] = (int32_t)hone_rng_below(rng, run->shape.vocab);
+        if (label[r] != HONE_IGNORE) label[r] = draw_label(run, r, rng);
 }
 
 float hone_case_loss_scale(const hone_case_run *run, size_t labels) {

@@ -28,6 +28,9 @@ static const hone_case_shape shapes[] = {
      .rank = 8,
      .weight = HONE_AFFINE4,
      .group = 64},
+    {.batch = 1, .seq = 21, .hidden = 40, .ffn = 67, .rank = 8, .frozen = HONE_FROZEN_A},
+    {.batch = 1, .seq = 21, .hidden = 40, .ffn = 67, .rank = 3, .frozen = HONE_FROZEN_B},
+    {.batch = 1, .seq = 21, .hidden = 40, .ffn = 67, .rank = 8, .frozen = HONE_FROZEN_BOTH},
     {.batch = 1, .seq = 19, .hidden = 48, .ffn = 67, .rank = 8, .magnitude = 8},
 };
 
@@ -97,7 +100,8 @@ static hone_case_bounds bounds(const hone_case_run *run, size_t tensor) {
     if (tensor == H || tensor == H_BACK) floor = x * x / 2;
     if (tensor == DX) floor = x / 2 * sqrt((double)run->shape.ffn / (double)run->shape.hidden);
     if (run->shape.compute == HONE_F32) {
-        return (hone_case_bounds){1e-5, 3e-6, 2e-6,
+        double n = sqrt(HONE_MAX((double)run->shape.hidden / 1024, 1)); /* errors of long sums */
+        return (hone_case_bounds){1e-5 * n, 3e-6 * n, 2e-6 * n,
                                   "float32 sums, then silu of gates that carry their error", floor};
     }
     double m = HONE_MAX(x / 4, 1); /* the slope of silu at large gates, where it is not yet flat */
@@ -120,12 +124,16 @@ static void work(const hone_case_shape *s, hone_case_pass pass, double *flops, d
     if (back && s->trained) *bytes += 2 * in * out * 8;
 }
 
-static void draw(hone_case_shape *s, hone_rng *rng) {
+static void draw(hone_case_shape *s, hone_case_reach reach, hone_rng *rng) {
+    bool near = reach == HONE_CASE_NEAR;
     s->batch = hone_case_between(rng, 1, 3);
-    s->seq = hone_case_between(rng, 1, 30);
-    s->hidden = hone_case_between(rng, 1, 150);
-    s->ffn = hone_case_between(rng, 1, 200);
-    s->rank = hone_case_between(rng, 0, 17);
+    s->seq = hone_case_between(rng, 1, near ? 30 : 2);
+    s->hidden = hone_case_between(rng, 1, near ? 150 : 9);
+    s->ffn = hone_case_between(rng, 1, near ? 200 : 9);
+    if (!near)
+        *(hone_rng_below(rng, 2) ? &s->hidden : &s->ffn) =
+            hone_case_reach_to(reach, 200, 16384, rng);
+    hone_case_draw_adapter(s, 17, rng);
     hone_case_draw_weight(s, &s->hidden, rng);
     s->trained = s->weight == HONE_F32 && hone_rng_below(rng, 2);
     s->in_place = hone_rng_below(rng, 2);

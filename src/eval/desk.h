@@ -36,7 +36,8 @@ typedef struct hone_desk_order {
     int sets;
     /* PASS */
     hone_case_pass pass;
-    bool alone; /* by a team of one */
+    bool alone;   /* by a team of one */
+    bool unsaved; /* FORWARD: no BACKWARD follows */
 } hone_desk_order;
 
 typedef struct hone_desk_answer {
@@ -44,8 +45,8 @@ typedef struct hone_desk_answer {
     char message[256]; /* without control characters */
     /* LOAD */
     char set_name[64];
-    bool has[HONE_OP_COUNT]; /* which operations the set implements itself */
-    bool keeps_residual, rebuilds;
+    bool has[HONE_OP_COUNT];                 /* which operations the set implements itself */
+    bool keeps_residual, rebuilds, has_loss; /* has_loss: a linear_cross_entropy of its own */
     /* OPEN */
     hone_case_memory memory; /* of one set of inputs */
     /* PASS */

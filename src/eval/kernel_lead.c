@@ -7,13 +7,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define GLANCE_SECONDS 0.02
-#define CPU_SECONDS 3600.0 /* a bound for what everything else has failed to end */
+#define FAULT_AROUND ((size_t)64 << 10) /* that the system maps beside the page that is wanted */
+#define LOADING ((size_t)128 << 10)     /* that loading a shared object and its libraries writes */
+#define CPU_SECONDS 3600.0              /* a bound for what everything else has failed to end */
 
 /* ---- shared memory ---- */
 
@@ -91,7 +94,7 @@ void hone_kernel_lead_watch(hone_kernel_lead *lead) {
 
 hone_kernel_sight hone_kernel_lead_see(const hone_kernel_lead *lead, size_t planned) {
     status_file s = read_status(lead->child.pid);
-    size_t known = lead->own_memory + s.file + s.shared + planned;
+    size_t known = lead->own_memory + s.file + HONE_MIN(s.shared, lead->shared) + planned;
     return (hone_kernel_sight){.threads = (int)s.threads,
                                .unplanned = s.peak > known ? s.peak - known : 0};
 }
@@ -140,17 +143,21 @@ static hone_status wait_for_answer(hone_kernel_lead *lead, hone_error *err) {
     const hone_kernel_lead_options *o = lead->options;
     unsigned before = lead->called - 1;
     hone_desk *desk = desk_of(lead);
-    double waited = 0;
+    double waited = 0, begin = hone_clock_seconds();
     while (!hone_desk_wait(&desk->answered, before, GLANCE_SECONDS)) {
         if (has_ended(lead)) return fail_ended(lead, HONE_STOP_NONE, err);
         if (!hone_sandbox_look(&lead->child)) return fail_ended(lead, HONE_STOP_MEMORY, err);
         waited += GLANCE_SECONDS;
-        if (waited > o->seconds) return fail_ended(lead, HONE_STOP_TIME, err);
+        if (waited > HONE_MIN(o->seconds, lead->allowed))
+            return fail_ended(lead, HONE_STOP_TIME, err);
         if (o->keep_waiting && !o->keep_waiting(o->user))
             return hone_fail(err, HONE_ERR_INTERRUPTED, "stopped");
     }
+    lead->allowed -= HONE_MIN(waited + GLANCE_SECONDS, hone_clock_seconds() - begin);
     return HONE_OK;
 }
+
+void hone_kernel_lead_allow(hone_kernel_lead *lead, double seconds) { lead->allowed = seconds; }
 
 static void copy_answer(const hone_kernel_lead *lead, hone_desk_answer *answer) {
     memcpy(answer, &desk_of(lead)->answer, sizeof *answer);
@@ -163,10 +170,22 @@ static void copy_answer(const hone_kernel_lead *lead, hone_desk_answer *answer) 
     }
 }
 
+/* Pages of its tensors, with what the system maps around the ends of a fault. */
+static hone_status count_shared(hone_kernel_lead *lead, const hone_desk_order *order,
+                                hone_error *err) {
+    size_t bytes[HONE_CASE_SPACES], all, sets = (size_t)order->sets;
+    HONE_TRY(
+        hone_case_measure(hone_case_at(order->kind), &order->shape, &hone_ops_fused, bytes, err));
+    all = bytes[HONE_CASE_FIXED] + bytes[HONE_CASE_CHANGING];
+    lead->shared = sizeof(hone_desk) + sets * all + HONE_CASE_SPACES * FAULT_AROUND;
+    return HONE_OK;
+}
+
 hone_status hone_kernel_lead_order(hone_kernel_lead *lead, const hone_desk_order *order,
                                    hone_desk_answer *answer, double *seconds, hone_error *err) {
     hone_desk *desk = desk_of(lead);
     if (lead->ended) return fail_ended(lead, HONE_STOP_NONE, err);
+    if (order->verb == HONE_DESK_OPEN) HONE_TRY(count_shared(lead, order, err));
     desk->order = *order;
     /* Whatever it wrote there before it was called is no answer. */
     atomic_store(&desk->answered, lead->called);
@@ -208,17 +227,21 @@ static hone_status spawn(hone_kernel_lead *lead, hone_error *err) {
 
 static hone_status load(hone_kernel_lead *lead, hone_error *err) {
     const hone_kernel_lead_options *o = lead->options;
-    hone_desk_order order = {.verb = HONE_DESK_LOAD, .features = o->features, .tuning = o->tuning};
-    HONE_TRY(hone_kernel_lead_order(lead, &order, &lead->loaded, NULL, err));
+    hone_desk_order order = {.verb = HONE_DESK_NOTHING};
+    hone_desk_answer nothing;
+    HONE_TRY(hone_kernel_lead_order(lead, &order, &nothing, NULL, err));
+    /* Nothing foreign has run yet, and all of its threads have. */
     status_file s = read_status(lead->child.pid);
     lead->threads = (int)s.threads;
-    lead->own_memory = s.anonymous;
-    return HONE_OK;
+    lead->own_memory = s.anonymous + LOADING;
+    order = (hone_desk_order){.verb = HONE_DESK_LOAD, .features = o->features, .tuning = o->tuning};
+    return hone_kernel_lead_order(lead, &order, &lead->loaded, NULL, err);
 }
 
 hone_status hone_kernel_lead_start(hone_kernel_lead *lead, const hone_kernel_lead_options *options,
                                    hone_error *err) {
-    *lead = (hone_kernel_lead){.options = options, .desk.fd = -1, .changing.fd = -1};
+    *lead = (hone_kernel_lead){
+        .options = options, .desk.fd = -1, .changing.fd = -1, .allowed = INFINITY};
     hone_status status;
     HONE_TRY_GOTO(status, fail,
                   hone_shared_make(&lead->desk, "desk", sizeof(hone_desk), false, err));

@@ -44,7 +44,9 @@ typedef struct hone_kernel_lead {
     hone_ending ending;      /* how it ended, once it has */
     bool ended;
     int threads;         /* of the process when it had loaded its kernels */
-    size_t own_memory;   /* anonymous pages that it had then, bytes */
+    size_t own_memory;   /* anonymous pages that it had before it loaded them, bytes */
+    size_t shared;       /* bytes that it has mapped on behalf of its last OPEN, most */
+    double allowed;      /* seconds that are left of hone_kernel_lead_allow */
     clockid_t cpu_clock; /* the processor time of all its threads */
     double cpu_answered; /* that clock when the last answer came */
 } hone_kernel_lead;
@@ -60,6 +62,9 @@ hone_status hone_kernel_lead_start(hone_kernel_lead *lead, const hone_kernel_lea
 hone_status hone_kernel_lead_order(hone_kernel_lead *lead, const hone_desk_order *order,
                                    hone_desk_answer *answer, double *seconds, hone_error *err);
 
+/* Its turns may take so many seconds together from now on, each what an order may take at most. INFINITY: no end. */
+void hone_kernel_lead_allow(hone_kernel_lead *lead, double seconds);
+
 /* Processor seconds that the worker has used since its last answer: work that was not done while the clock ran. */
 double hone_kernel_lead_late_seconds(const hone_kernel_lead *lead);
 
@@ -68,7 +73,7 @@ typedef struct hone_kernel_sight {
     int threads; /* that it has */
     size_t
         unplanned; /* bytes of the most memory that it had since hone_kernel_lead_watch, beyond what it had before
-                          it was given anything to do, shared tensors, code, and `planned` */
+                         it loaded its kernels, the tensors of its last OPEN, code, and `planned` */
 } hone_kernel_sight;
 void hone_kernel_lead_watch(hone_kernel_lead *lead);
 hone_kernel_sight hone_kernel_lead_see(const hone_kernel_lead *lead, size_t planned);

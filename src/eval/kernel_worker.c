@@ -52,6 +52,9 @@ static hone_status load(worker *w, const hone_desk_order *order, hone_desk_answe
         answer->has[op] = !w->plugin || hone_plugin_has(w->plugin, (hone_op)op);
     answer->keeps_residual = w->ops->keeps_residual;
     answer->rebuilds = w->ops->rms_norm_rebuild != NULL;
+    answer->has_loss =
+        w->ops->linear_cross_entropy &&
+        (!w->plugin || w->ops->linear_cross_entropy != hone_ops_fused.linear_cross_entropy);
     return HONE_OK;
 }
 
@@ -121,7 +124,8 @@ static void run_pass(worker *w, const hone_desk_order *order, hone_team team, th
                                        .compute = order->shape.compute,
                                        .arena = w->sets[i].arena};
         }
-        hone_case_run_pass(&w->sets[i].run, order->pass, &state->ctx[i], &state->saved[i]);
+        hone_case_run_pass(&w->sets[i].run, order->pass, &state->ctx[i],
+                           order->unsaved ? NULL : &state->saved[i]);
         if (team.rank == 0 && state->ctx[i].arena.overflow) w->overflow = true;
     }
 }

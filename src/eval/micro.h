@@ -21,6 +21,7 @@ typedef struct hone_micro_options {
     bool unsafe;          /* go on where the sandbox is not complete */
     double seconds;       /* of the whole level: each row gets its share */
     double order_seconds; /* that the candidate may take for one order; 0: 30 */
+    double check_seconds; /* and for all cases of one kernel; 0: 30 */
     /* What runs now, how far the level is; false stops. NULL: none. */
     bool (*on_progress)(void *user, const char *what, double fraction);
     /* All rows of this kernel are done. NULL: none. */

@@ -245,8 +245,9 @@ static void test_drawn_shapes(void **state) {
     hone_rng rng = hone_rng_make(11);
     hone_kernels_select(hone_cpu_detect(), &kernels);
     for (size_t i = 0; (kind = hone_case_at(i)); i++) {
-        for (int n = 0; n < 12; n++) {
-            hone_case_shape shape = hone_case_draw(kind, &rng);
+        for (int n = 0; n < 24; n++) {
+            hone_case_reach reach = (hone_case_reach)(n / 2 % 3);
+            hone_case_shape shape = hone_case_draw(kind, reach, &rng);
             hone_case_report report;
             hone_error err;
             shape.compute = n % 2 ? HONE_BF16 : HONE_F32;

@@ -145,6 +145,12 @@ static void copy_input(hone_ctx *ctx, const hone_rms_norm_args *args, hone_saved
         hone_convert(ctx, args->rows * args->hidden, args->x, HONE_F32, args->y, ctx->compute);
 }
 
+static void forget_first(hone_ctx *ctx, const hone_rms_norm_args *args, hone_saved *saved) {
+    hone_ops_fused.rms_norm_forward(ctx, args, saved);
+    if (hone_ctx_planning(ctx) || saved || ctx->team.rank) return;
+    memset(args->y, 0, ctx->compute == HONE_F32 ? 4 : 2);
+}
+
 static void expect_failure(const char *name, const hone_op_set *set) {
     const hone_case *kind = hone_case_find(name);
     hone_kernels kernels;
@@ -168,6 +174,8 @@ static void test_wrong_ops(void **state) {
     expect_failure("rms_norm", &wrong);
     expect_failure("rope_embeddings", &wrong);
     wrong.rms_norm_forward = copy_input;
+    expect_failure("rms_norm", &wrong);
+    wrong.rms_norm_forward = forget_first; /* where no backward follows */
     expect_failure("rms_norm", &wrong);
 }
 

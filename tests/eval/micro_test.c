@@ -27,6 +27,8 @@ static void on_kernel(void *user, int kernel) {
     t->kernels_done++;
 }
 
+static double check_seconds; /* 0: as many as the program gives */
+
 /* `kernels`: a shared object, or NULL for the shipped set. */
 static hone_status run(const char *kernels, unsigned only, tally *t) {
     tally none = {0};
@@ -40,6 +42,7 @@ static hone_status run(const char *kernels, unsigned only, tally *t) {
                             .quick = true,
                             .seconds = 0.5,
                             .order_seconds = 20,
+                            .check_seconds = check_seconds,
                             .on_progress = on_progress,
                             .on_kernel = on_kernel,
                             .user = t ? t : &none};
@@ -174,12 +177,37 @@ static const struct attack {
     {"one_thread", "WRONG", "y[", FORWARD},
     {"by_threads", "WRONG", "number of threads", ALL},
     {"endless", "TIMEOUT", "its time was up", ALL},
+    {"without_backward", "WRONG", "y has other bits where no backward follows", FORWARD},
+    {"composite", "WRONG", "linear_cross_entropy case", ALL},
+    {"wide", "WRONG", "hidden case", FORWARD},
+    {"many_keys", "WRONG", "hidden case", FORWARD},
+    {"short_labels", "WRONG", "hidden case", FORWARD},
+    {"frozen_adapter", "WRONG", "lora_linear: dx", ALL},
+    {"shared_memory", "INVALID", "not taken from its host", ALL},
+    {"static_memory", "INVALID", "not taken from its host", ALL},
 };
+
+/* Of another kernel than rms_norm. */
+static const struct {
+    const char *attack;
+    hone_op kernel;
+} elsewhere[] = {
+    {"composite", HONE_OP_cross_entropy_loss},
+    {"short_labels", HONE_OP_cross_entropy_loss},
+    {"many_keys", HONE_OP_attention_with_rope},
+    {"frozen_adapter", HONE_OP_lora_linear},
+};
+
+static hone_op kernel_of(const char *attack) {
+    for (size_t i = 0; i < sizeof elsewhere / sizeof *elsewhere; i++)
+        if (strcmp(elsewhere[i].attack, attack) == 0) return elsewhere[i].kernel;
+    return HONE_OP_rms_norm;
+}
 
 static void try_attack(const struct attack *a) {
     char path[64];
     compile_kernel_file(a->name, path);
-    run(path, 1 << HONE_OP_rms_norm, NULL);
+    run(path, 1u << kernel_of(a->name), NULL);
     unlink(path);
     if (!strstr(a->verdict, report->candidate.verdict))
         fail_msg("%s: %s, expected %s: %s", a->name, report->candidate.verdict, a->verdict,
@@ -241,6 +269,26 @@ static void others_are_still_measured(void **state) {
     }
 }
 
+/* Each order ends in time, all of them do not; and the next kernel has its own time. */
+static void all_cases_have_one_deadline(void **state) {
+    (void)state;
+    char path[64];
+    tally t = {0};
+    compile_kernel_file("slow", path);
+    check_seconds = 2;
+    run(path, 1 << HONE_OP_rms_norm | 1 << HONE_OP_rope_embeddings, &t);
+    check_seconds = 0;
+    unlink(path);
+    assert_int_equal(t.kernels_done, 2);
+    assert_string_equal(report->candidate.verdict, "TIMEOUT");
+    assert_non_null(strstr(report->candidate.reason, "rms_norm, case"));
+    for (size_t i = 0; i < report->micro_count; i++) {
+        const hone_micro_row *r = &report->micro[i];
+        if (r->correct != (r->kernel != HONE_OP_rms_norm) || r->tested != r->correct)
+            fail_msg("%s: %s", hone_op_names[r->kernel], r->reason);
+    }
+}
+
 /* ---- stopping ---- */
 
 static void stopping_leaves_the_rest_untested(void **state) {
@@ -290,6 +338,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test_setup_teardown(own_clock_has_no_effect, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_is_credited_to_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(others_are_still_measured, setup, teardown),
+        cmocka_unit_test_setup_teardown(all_cases_have_one_deadline, setup, teardown),
         cmocka_unit_test_setup_teardown(stopping_leaves_the_rest_untested, setup, teardown),
         cmocka_unit_test(no_process_is_left),
         cmocka_unit_test(operations_are_counted),
