@@ -116,10 +116,10 @@ static void draw(hone_case_shape *s, hone_case_reach reach, hone_rng *rng) {
     s->seq = hone_case_between(rng, 1, near ? 40 : 2);
     s->in = hone_case_between(rng, 1, near ? 300 : 9);
     s->out = hone_case_between(rng, 1, near ? 300 : 9);
-    if (!near)
-        *(hone_rng_below(rng, 2) ? &s->in : &s->out) = hone_case_reach_to(reach, 300, 16384, rng);
-    hone_case_draw_adapter(s, 41, rng);
-    hone_case_draw_weight(s, &s->in, rng);
+    bool wide = !near && hone_rng_below(rng, 2);
+    if (!near) *(wide ? &s->in : &s->out) = hone_case_reach_to(reach, 300, 16384, rng);
+    hone_case_draw_adapter(s, near ? 41 : 3, rng);
+    if (near || wide) hone_case_draw_weight(s, &s->in, rng);
     s->trained = s->weight == HONE_F32 && hone_rng_below(rng, 2);
     s->in_place = hone_rng_below(rng, 2);
     s->magnitude = hone_case_magnitude(rng, 1e-1, 1e2);

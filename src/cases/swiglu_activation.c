@@ -130,11 +130,10 @@ static void draw(hone_case_shape *s, hone_case_reach reach, hone_rng *rng) {
     s->seq = hone_case_between(rng, 1, near ? 30 : 2);
     s->hidden = hone_case_between(rng, 1, near ? 150 : 9);
     s->ffn = hone_case_between(rng, 1, near ? 200 : 9);
-    if (!near)
-        *(hone_rng_below(rng, 2) ? &s->hidden : &s->ffn) =
-            hone_case_reach_to(reach, 200, 16384, rng);
-    hone_case_draw_adapter(s, 17, rng);
-    hone_case_draw_weight(s, &s->hidden, rng);
+    bool wide = !near && hone_rng_below(rng, 2);
+    if (!near) *(wide ? &s->hidden : &s->ffn) = hone_case_reach_to(reach, 200, 16384, rng);
+    hone_case_draw_adapter(s, near ? 17 : 3, rng);
+    if (near || wide) hone_case_draw_weight(s, &s->hidden, rng);
     s->trained = s->weight == HONE_F32 && hone_rng_below(rng, 2);
     s->in_place = hone_rng_below(rng, 2);
 }

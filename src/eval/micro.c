@@ -42,17 +42,12 @@ static void describe_shape(const hone_case_shape *s, char *out, size_t size) {
     const struct {
         const char *name;
         size_t value;
-    } fields[] = {{"batch", s->batch},
-                  {"seq", s->seq},
-                  {"hidden", s->hidden},
-                  {"vocab", s->vocab},
-                  {"heads", s->heads},
-                  {"kv heads", s->kv_heads},
-                  {"head size", s->head_dim},
-                  {"ffn", s->ffn},
-                  {"in", s->in},
-                  {"out", s->out},
-                  {"rank", s->rank}};
+    } fields[] = {{"batch", s->batch},       {"seq", s->seq},
+                  {"past", s->past},         {"hidden", s->hidden},
+                  {"vocab", s->vocab},       {"heads", s->heads},
+                  {"kv heads", s->kv_heads}, {"head size", s->head_dim},
+                  {"ffn", s->ffn},           {"in", s->in},
+                  {"out", s->out},           {"rank", s->rank}};
     size_t used = 0;
     out[0] = 0;
     for (size_t i = 0; i < sizeof fields / sizeof fields[0] && used < size; i++) {
