@@ -66,7 +66,9 @@ static void repeated_models_are_listed_once(void **state) {
     path_of("run2/model.gguf", b);
     path_of("link.gguf", link);
     path_of("run2/../run1/model.gguf", detour);
-    const char *models[] = {a, b, a, link, detour, "absent", "absent"};
+    const char *models[] = {a, b, a, link, detour, "qwen3", "Qwen3-0.6B"};
+    setenv("HONE_HOME", "/nonexistent", 1);
+    setenv("HF_HUB_CACHE", "/nonexistent", 1);
     hone_eval_report *report = list(models, 7);
     assert_int_equal(report->macro_count, 3);
     assert_int_equal(hone_eval_report_score(report).models_listed, 3);
@@ -75,7 +77,7 @@ static void repeated_models_are_listed_once(void **state) {
     assert_string_equal(report->macro[1].path, b);
     assert_string_equal(report->macro[0].model, "model");
     assert_string_equal(report->macro[1].model, b); /* the name alone is taken */
-    assert_string_equal(report->macro[2].model, "absent");
+    assert_string_equal(report->macro[2].model, "mlx-community/Qwen3-0.6B-bf16");
     hone_eval_report_free(&report);
 }
 
