@@ -73,6 +73,17 @@ static void leave_core(int core) {
     (void)sched_setaffinity(0, sizeof allowed, &allowed); /* moved, and free to be moved again */
 }
 
+void hone_parallel_pin(hone_team team) {
+    cpu_set_t allowed, own;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+    if (CPU_COUNT(&allowed) != team.size) return;
+    int core = -1;
+    for (int left = team.rank; left >= 0; left -= CPU_ISSET(core, &allowed) ? 1 : 0) core++;
+    CPU_ZERO(&own);
+    CPU_SET(core, &own);
+    (void)sched_setaffinity(0, sizeof own, &own); /* a hint: without it all is as it was */
+}
+
 UNWATCHED void hone_parallel(int threads, hone_parallel_fn fn, void *argument) {
     struct hone_meeting meeting = {0};
     int dynamic = omp_get_dynamic(), core = sched_getcpu();

@@ -30,6 +30,11 @@ void hone_parallel(int threads, hone_parallel_fn fn, void *argument);
  * fraction of a millisecond, then asleep: a core that is shared with others is not burnt. */
 void hone_barrier(hone_team team);
 
+/* By every thread of the running region: keeps each on a processor of its own from now on, where the team is as large
+ * as the processors that this process may use; does nothing otherwise. For teams that sleep between short pieces of
+ * work: threads that are woken together may be put on one core, and stay there for many pieces. */
+void hone_parallel_pin(hone_team team);
+
 /* The part of [0, count) that `rank` owns when cut into pieces of `grain` (the last may be short):
  * contiguous, in order, covering all. The pieces depend on the shape alone; only who computes a
  * piece depends on the team, so results do not. */

@@ -4,6 +4,7 @@
  * keeps no time, compares nothing and judges nothing: it only lets them fill buffers. */
 #define _GNU_SOURCE 1
 #include "base/cpu.h"
+#include "base/parallel.h"
 #include "eval/desk.h"
 #include "ops/plugin.h"
 
@@ -156,6 +157,7 @@ static void answer_order(worker *w, const hone_desk_order *order, hone_team team
 static void serve(hone_team team, void *argument) {
     worker *w = argument;
     thread_state state;
+    hone_parallel_pin(team);
     for (unsigned seen = 0;;) {
         hone_desk_wait(&w->desk->called, seen, -1);
         seen = atomic_load(&w->desk->called);

@@ -42,6 +42,41 @@ static void every_rank_runs_once_and_meets_the_others(void **state) {
     }
 }
 
+typedef struct places {
+    cpu_set_t before, seen;
+    int bound;
+} places;
+
+static void stay(hone_team team, void *argument) {
+    places *p = argument;
+    cpu_set_t own;
+    hone_parallel_pin(team);
+    for (int rank = 0; rank < team.size; rank++) {
+        hone_barrier(team);
+        if (rank != team.rank) continue;
+        assert_int_equal(sched_getaffinity(0, sizeof own, &own), 0);
+        p->bound += CPU_COUNT(&own) == 1;
+        CPU_SET(sched_getcpu(), &p->seen);
+    }
+    hone_barrier(team);
+    assert_int_equal(sched_setaffinity(0, sizeof p->before, &p->before), 0);
+}
+
+/* A whole team has all processors, one each; a smaller one is left alone. */
+static void pinned_threads_have_processors_of_their_own(void **state) {
+    (void)state;
+    places p = {0};
+    assert_int_equal(sched_getaffinity(0, sizeof p.before, &p.before), 0);
+    int all = CPU_COUNT(&p.before);
+    hone_parallel(all, stay, &p);
+    assert_int_equal(p.bound, all);
+    assert_true(CPU_EQUAL(&p.seen, &p.before));
+    if (all == 1) return;
+    p.bound = 0;
+    hone_parallel(all - 1, stay, &p);
+    assert_int_equal(p.bound, 0);
+}
+
 static void pieces_cover_everything_once(void **state) {
     (void)state;
     for (size_t count = 0; count < 70; count++) {
@@ -182,6 +217,7 @@ static void the_clock_goes_forward_in_seconds(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_rank_runs_once_and_meets_the_others),
+        cmocka_unit_test(pinned_threads_have_processors_of_their_own),
         cmocka_unit_test(pieces_cover_everything_once),
         cmocka_unit_test(the_environment_lowers_the_threads),
         cmocka_unit_test(features_are_those_the_kernel_lists),

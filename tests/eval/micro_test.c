@@ -230,7 +230,8 @@ static void try_attack(const struct attack *a) {
 
 static void attack_is_found(void **state) { try_attack(*state); }
 
-/* A clock of its own changes nothing: what is four times as slow is not fast. */
+/* A clock of its own changes nothing. Were it believed, no time would pass and it would be 10,000 times as fast; it is
+ * several times as slow, and the bound leaves room for a busy machine. */
 static void own_clock_has_no_effect(void **state) {
     (void)state;
     char path[64];
@@ -239,7 +240,8 @@ static void own_clock_has_no_effect(void **state) {
     unlink(path);
     assert_right();
     for (size_t i = 0; i < report->micro_count; i++)
-        if (!report->micro[i].backward) assert_true(report->micro[i].over_shipped.ratio < 0.7);
+        if (report->micro[i].over_shipped.ratio >= 10)
+            fail_msg("%g times as fast", report->micro[i].over_shipped.ratio);
 }
 
 /* What has no kernels earns nothing by those that it inherits. */
@@ -275,7 +277,7 @@ static void all_cases_have_one_deadline(void **state) {
     char path[64];
     tally t = {0};
     compile_kernel_file("slow", path);
-    check_seconds = 2;
+    check_seconds = 4;
     run(path, 1 << HONE_OP_rms_norm | 1 << HONE_OP_rope_embeddings, &t);
     check_seconds = 0;
     unlink(path);
