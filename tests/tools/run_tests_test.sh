@@ -40,6 +40,12 @@ is 1 "a failed test fails the run"
 last_line "1 passed, 1 failed, 1 skipped" "each kind is counted"
 has out 'skipped c: no model here' "a skip shows its reason"
 has out '0x1 != 0x2' "a failure shows its output"
+if tail -n 4 "$tmp/out" | head -n 3 | tr '\n' '|' | grep -q 'failed: cli/mixed|.*ERROR.*0x1 != 0x2|.*FAILED.* b|'; then
+    ok "and the end tells it once more"
+else
+    not_ok "and the end tells it once more"
+    show
+fi
 
 fake tap 'echo "ok - one"; echo "ok - two # SKIP no net"; echo "not ok - three"'
 runner "$tree/build" tap
