@@ -2,13 +2,10 @@
 #include "commands.h"
 #include "common.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -622,47 +619,6 @@ static struct {
     char path[32];
 } sealed = {.fd = -1};
 
-static bool copy_all(int from, int to) {
-    char block[65536];
-    size_t total = 0;
-    enum { LIMIT = 64 << 20 };
-    for (ssize_t got; (got = read(from, block, sizeof block)) != 0;) {
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return false;
-        total += (size_t)got;
-        if (total > LIMIT) {
-            errno = EFBIG;
-            return false;
-        }
-        for (ssize_t put, at = 0; at < got; at += put)
-            if ((put = write(to, block + at, (size_t)(got - at))) < 0) return false;
-    }
-    return true;
-}
-
-/* Fails with errno. */
-static bool seal_kernels(void) {
-    struct stat info;
-    int file = open(given.kernels, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (file < 0) return false;
-    bool good = fstat(file, &info) == 0;
-    if (good && !S_ISREG(info.st_mode)) {
-        errno = S_ISDIR(info.st_mode) ? EISDIR : EINVAL;
-        good = false;
-    }
-    if (good) {
-        sealed.fd = memfd_create("kernels", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-        good = sealed.fd >= 0 && copy_all(file, sealed.fd) &&
-               fcntl(sealed.fd, F_ADD_SEALS,
-                     F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) == 0;
-    }
-    int code = errno;
-    close(file);
-    errno = code;
-    snprintf(sealed.path, sizeof sealed.path, "/proc/self/fd/%d", sealed.fd);
-    return good;
-}
-
 /* Where a message begins with the copy's path, it is told about the user's. */
 static int fail_model(hone_error *err) {
     size_t length = strlen(sealed.path);
@@ -676,17 +632,14 @@ static int fail_model(hone_error *err) {
 
 /* Kernels are code: those that nobody has looked at run with all that the user may do. */
 static int check_kernels(hone_model_options *model) {
-    hone_error err = {.status = HONE_ERR_IO};
+    hone_error err;
     bool accepted = false;
     if (given.unsafe && !given.kernels)
         return hone_cli_usage(verb.name, "--unsafe goes with --kernels");
     if (!given.kernels || given.unsafe) return HONE_CLI_GO;
-    if (!seal_kernels()) {
-        snprintf(err.message, sizeof err.message, "%s: cannot be read: %s", given.kernels,
-                 errno == EINVAL ? "it is not a regular file" : strerror(errno));
+    if (hone_kernels_accepted(given.kernels, &accepted, &sealed.fd, &err) != HONE_OK)
         return hone_cli_fail(verb.name, &err);
-    }
-    if (hone_kernels_accepted(sealed.path, &accepted, &err) != HONE_OK) return fail_model(&err);
+    snprintf(sealed.path, sizeof sealed.path, "/proc/self/fd/%d", sealed.fd);
     model->kernels = sealed.path;
     if (accepted) return HONE_CLI_GO;
     err = (hone_error){.status = HONE_ERR_UNSUPPORTED};

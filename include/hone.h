@@ -437,8 +437,10 @@ bool hone_eval_changes_print(const hone_eval_changes *changes, bool plain,
 hone_status hone_eval_changes_write_json(const hone_eval_changes *changes, const char *path,
                                          hone_error *err);
 
-/* Whether hone_eval has accepted this shared object of kernels on this machine: it is known by its contents. */
-hone_status hone_kernels_accepted(const char *path, bool *accepted, hone_error *err);
+/* Whether hone_eval has accepted this shared object of kernels on this machine: it is known by its contents. *copy: of
+ * what was looked at, in memory that nobody can change any more, to be loaded as /proc/self/fd/<*copy> whatever has
+ * become of the file since; the caller closes it. -1 on failure. */
+hone_status hone_kernels_accepted(const char *path, bool *accepted, int *copy, hone_error *err);
 
 /* ---- confinement (libhone_lab) ------------------------------------------------------------------ */
 

@@ -76,6 +76,35 @@ hone_status hone_file_read(const char *path, size_t limit, hone_buf *buf, hone_e
     return status;
 }
 
+static hone_status write_all(int fd, const void *data, size_t size, const char *path,
+                             hone_error *err) {
+    for (size_t at = 0; at < size;) {
+        ssize_t put = write(fd, (const char *)data + at, size - at);
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) return hone_fail_errno(err, "write", path);
+        at += (size_t)put;
+    }
+    return HONE_OK;
+}
+
+hone_status hone_file_seal(const char *path, size_t limit, int *fd, hone_error *err) {
+    hone_buf bytes;
+    *fd = -1;
+    HONE_TRY(hone_file_read(path, limit, &bytes, err));
+    int copy = memfd_create("sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    hone_status status = copy < 0 ? hone_fail_errno(err, "copy", path)
+                                  : write_all(copy, bytes.data, bytes.size, path, err);
+    if (status == HONE_OK &&
+        fcntl(copy, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) != 0)
+        status = hone_fail_errno(err, "seal a copy of", path);
+    hone_buf_free(&bytes);
+    if (status == HONE_OK)
+        *fd = copy;
+    else if (copy >= 0)
+        close(copy);
+    return status;
+}
+
 hone_status hone_file_map_open(hone_file_map *map, const char *path, hone_error *err) {
     *map = (hone_file_map){0};
     int fd;
@@ -155,14 +184,7 @@ hone_status hone_file_writer_begin(hone_file_writer *writer, const char *path, h
 
 hone_status hone_file_writer_append(hone_file_writer *writer, const void *data, size_t size,
                                     hone_error *err) {
-    for (size_t at = 0; at < size;) {
-        ssize_t put = write(writer->fd, (const char *)data + at, size - at);
-        if (put < 0 && errno == EINTR) continue;
-        if (put < 0) return hone_fail_errno(err, "write", writer->path);
-        at += (size_t)put;
-        writer->written += (size_t)put;
-    }
-    return HONE_OK;
+    return write_all(writer->fd, data, size, writer->path, err);
 }
 
 /* Makes the rename itself survive a power failure. */

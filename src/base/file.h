@@ -7,6 +7,10 @@
 /* Reads a regular file of at most `limit` bytes into *buf (made here; free with hone_buf_free). */
 hone_status hone_file_read(const char *path, size_t limit, hone_buf *buf, hone_error *err);
 
+/* A copy of a regular file of at most `limit` bytes in memory that nobody can change any more: what is looked at there
+ * is what is used later, under the name /proc/self/fd/<*fd>. The caller closes *fd; -1 on failure. */
+hone_status hone_file_seal(const char *path, size_t limit, int *fd, hone_error *err);
+
 /* A read-only private mapping of a regular file. */
 typedef struct hone_file_map {
     const uint8_t *data; /* NULL for an empty file */
@@ -30,7 +34,6 @@ hone_status hone_file_write_atomic(const char *path, const void *data, size_t si
 typedef struct hone_file_writer {
     int fd;                 /* -1 when not open */
     char *path, *temporary; /* owned */
-    size_t written;
 } hone_file_writer;
 
 hone_status hone_file_writer_begin(hone_file_writer *writer, const char *path, hone_error *err);

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { OBJECT_LIMIT = 64 << 20, RECORD_LIMIT = 64 << 10 };
 
@@ -54,12 +55,10 @@ static bool says(const json_t *record, const char *key, const char *expected) {
     return value && strcmp(value, expected) == 0;
 }
 
-/* A record that cannot be read, or is none, accepts nothing. */
-hone_status hone_kernels_accepted(const char *path, bool *accepted, hone_error *err) {
+static hone_status look_up(const char *path, bool *accepted, hone_error *err) {
     char sha256[HONE_SHA256_TEXT], *name = NULL;
     json_t *record = NULL;
-    hone_error unread;
-    *accepted = false;
+    hone_error unread; /* a record that cannot be read, or is none, accepts nothing */
     HONE_TRY(hone_sha256_file(path, OBJECT_LIMIT, sha256, err));
     HONE_TRY(record_path(sha256, &name, err));
     if (hone_json_read(name, RECORD_LIMIT, &record, &unread) == HONE_OK)
@@ -68,4 +67,16 @@ hone_status hone_kernels_accepted(const char *path, bool *accepted, hone_error *
     json_decref(record);
     free(name);
     return HONE_OK;
+}
+
+hone_status hone_kernels_accepted(const char *path, bool *accepted, int *copy, hone_error *err) {
+    char sealed[32];
+    *accepted = false;
+    HONE_TRY(hone_file_seal(path, OBJECT_LIMIT, copy, err));
+    snprintf(sealed, sizeof sealed, "/proc/self/fd/%d", *copy);
+    hone_status status = look_up(sealed, accepted, err);
+    if (status == HONE_OK) return HONE_OK;
+    close(*copy);
+    *copy = -1;
+    return status;
 }

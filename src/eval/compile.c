@@ -290,7 +290,7 @@ static hone_status keep_object(compilation *c, const hone_buf *bytes, const char
 static hone_status link_object(compilation *c, const char *folder, hone_error *err) {
     char *more[] = {(char[]){"-shared"},
                     (char[]){"-nostartfiles"},
-                    (char[]){"-Wl,-z,defs,-z,now,-z,relro,-z,noexecstack"},
+                    (char[]){"-Wl,-z,defs,-z,now,-z,relro,-z,noexecstack,-z,separate-code"},
                     (char[]){"-Wl,-Bsymbolic,--hash-style=sysv"},
                     (char[]){"kernels.i"},
                     (char[]){"-lm"},

@@ -88,28 +88,48 @@ static bool dynamic_symbol(const object *o, uint64_t index, Elf64_Sym *symbol,
            take_name(text, left, name);
 }
 
-/* The first variable of the source that lies in [begin, end), or is a thread's own: "" where no table says. */
-static void name_variable(const object *o, bool thread, uint64_t begin, uint64_t end,
-                          char name[NAME_LIMIT]) {
+/* Where a variable of the source may lie. */
+typedef struct wanted {
+    bool thread;         /* one of each thread's own */
+    bool code;           /* among the instructions */
+    uint64_t begin, end; /* else: an address in [begin, end) */
+} wanted;
+
+static bool is_executable(const object *o, unsigned index) {
+    Elf64_Shdr section;
+    return index != SHN_UNDEF && index < o->header.e_shnum &&
+           read_at(o, o->header.e_shoff + index * sizeof section, &section, sizeof section) &&
+           section.sh_flags & SHF_EXECINSTR;
+}
+
+static bool is_wanted(const object *o, const Elf64_Sym *symbol, const wanted *w) {
+    unsigned type = ELF64_ST_TYPE(symbol->st_info);
+    if (symbol->st_size == 0 || type != (w->thread ? STT_TLS : STT_OBJECT)) return false;
+    if (w->thread) return true;
+    if (w->code) return is_executable(o, symbol->st_shndx);
+    return symbol->st_value >= w->begin && symbol->st_value < w->end;
+}
+
+/* The first such variable. False, and "", where no table names one. */
+static bool find_variable(const object *o, const wanted *w, char name[NAME_LIMIT]) {
     Elf64_Shdr table, strings;
     Elf64_Sym symbol;
     name[0] = 0;
     for (unsigned i = 0; i < o->header.e_shnum; i++) {
-        if (!read_at(o, o->header.e_shoff + i * sizeof table, &table, sizeof table)) return;
+        if (!read_at(o, o->header.e_shoff + i * sizeof table, &table, sizeof table)) return false;
         if (table.sh_type != SHT_SYMTAB || table.sh_link >= o->header.e_shnum ||
             !read_at(o, o->header.e_shoff + table.sh_link * sizeof strings, &strings,
                      sizeof strings))
             continue;
         for (uint64_t k = 0; k < table.sh_size / sizeof symbol; k++) {
-            if (!read_at(o, table.sh_offset + k * sizeof symbol, &symbol, sizeof symbol)) return;
-            bool here = symbol.st_value >= begin && symbol.st_value < end;
-            unsigned type = ELF64_ST_TYPE(symbol.st_info);
-            if (symbol.st_size == 0 || !(thread ? type == STT_TLS : type == STT_OBJECT && here))
-                continue;
+            if (!read_at(o, table.sh_offset + k * sizeof symbol, &symbol, sizeof symbol))
+                return false;
+            if (!is_wanted(o, &symbol, w)) continue;
             uint64_t at = strings.sh_offset + symbol.st_name;
-            if (at < o->size && take_name(o->bytes + at, o->size - at, name)) return;
+            if (at < o->size && take_name(o->bytes + at, o->size - at, name)) return true;
         }
     }
+    return false;
 }
 
 /* ---- segments ------------------------------------------------------------------------------------ */
@@ -119,7 +139,7 @@ static bool take_segment(object *o, const Elf64_Phdr *s) {
     if (s->p_type == PT_DYNAMIC) o->dynamic = *s;
     if (s->p_type == PT_TLS && s->p_memsz > 0) {
         char name[NAME_LIMIT];
-        name_variable(o, true, 0, 0, name);
+        find_variable(o, &(wanted){.thread = true}, name);
         refuse(o, "threads have data of their own here (%s): kernels keep nothing between calls",
                name[0] ? name : "section .tdata or .tbss");
     }
@@ -166,13 +186,20 @@ static void check_writable(object *o) {
         if (s->p_vaddr >= begin && s->p_vaddr + s->p_memsz <= end) continue;
         char name[NAME_LIMIT];
         uint64_t from = s->p_vaddr < end ? end : s->p_vaddr;
-        name_variable(o, false, from, s->p_vaddr + s->p_memsz, name);
+        find_variable(o, &(wanted){.begin = from, .end = s->p_vaddr + s->p_memsz}, name);
         refuse(o,
                "it has data that can be written (%s): kernels keep nothing between calls; make it "
                "const, or take memory from the host",
                name[0] ? name : "section .data or .bss");
         return;
     }
+}
+
+/* Instructions that no compiler wrote, as a table of numbers among those that it did. */
+static void check_code(object *o) {
+    char name[NAME_LIMIT];
+    if (find_variable(o, &(wanted){.code = true}, name))
+        refuse(o, "it has data that can be executed (%s): leave sections to the compiler", name);
 }
 
 /* ---- the dynamic section --------------------------------------------------------------------------- */
@@ -348,6 +375,7 @@ bool hone_check_object(const char *bytes, size_t size, hone_buf *why) {
     object o = {.bytes = bytes, .size = size, .why = why, .good = true};
     if (!take_segments(&o)) return false;
     check_writable(&o);
+    check_code(&o);
     if (!take_dynamic(&o)) return false;
     check_symbols(&o);
     check_relocations(&o, o.tag[DT_RELA], o.tag[DT_RELASZ]);

@@ -185,7 +185,7 @@ static hone_status do_round(paired_run *run, hone_error *err) {
     for (size_t turn = 0; turn < run->count; turn++) {
         size_t at = (turn + (size_t)run->rounds) % run->count;
         if (!runs(run, at)) continue;
-        run->led[at].options.step_seconds = patience;
+        run->led[at].patience = patience;
         HONE_TRY(forgive_peer(run, at, hone_led_step(&run->led[at], err), err));
         if (o->on_step && runs(run, at)) o->on_step(o->user, run->training[at]);
     }

@@ -79,7 +79,8 @@ static hone_status make_command(command *c, const hone_training_options *o, hone
 hone_status hone_led_start(hone_led_training *led, const hone_training_options *options,
                            hone_training *result, hone_error *err) {
     command c = {.count = 0};
-    *led = (hone_led_training){.options = *options, .result = result, .samples = -1};
+    *led = (hone_led_training){
+        .options = *options, .result = result, .patience = options->step_seconds, .samples = -1};
     hone_status status = make_command(&c, options, err);
     if (status == HONE_OK)
         status =
@@ -159,7 +160,7 @@ hone_status hone_led_step(hone_led_training *led, hone_error *err) {
     double begin = hone_clock_seconds(), loss = NAN;
     hone_worker_rest(&led->worker, false);
     HONE_TRY(hone_worker_go(&led->worker, err));
-    HONE_TRY(wait_event(led, "step", led->options.step_seconds, &event, err));
+    HONE_TRY(wait_event(led, "step", led->patience, &event, err));
     double seconds = hone_clock_seconds() - begin;
     hone_worker_rest(&led->worker, true);
     hone_status status = read_step(led, event, result->steps + 1, &loss, err);

@@ -27,6 +27,8 @@ typedef struct hone_training_options {
 typedef struct hone_led_training {
     hone_training_options options;
     hone_training *result; /* the caller's */
+    double
+        patience; /* longest that the next step may take; the options' until the caller knows better */
     hone_worker worker;
     size_t told_rss; /* what it says of its own peak */
     int64_t samples; /* rows of data, as it says; -1: it does not */

@@ -48,14 +48,14 @@ has err "$tmp/text.so: no shared object with kernels" "is named as it was given"
 mkfifo "$tmp/fifo"
 run timeout 20 "${train[@]}" --kernels "$tmp/fifo"
 is 1 "a FIFO is not waited for"
-has err "$tmp/fifo: cannot be read: it is not a regular file" "it is refused"
+has err "$tmp/fifo: is not a regular file" "it is refused"
 run timeout 20 "${train[@]}" --kernels "$tmp/fifo" --unsafe
 is 1 "nor with --unsafe"
 run timeout 20 "$hone" eval "$tmp/fifo" --micro
 is 1 "nor by an evaluation"
 run "${train[@]}" --kernels "$tmp/missing.so"
 is 1 "kernels that are not there"
-has err "$tmp/missing.so: cannot be read: No such file" "are named"
+has err "$tmp/missing.so: cannot open: No such file" "are named"
 
 # As soon as the accepted file was read and closed, a link to it leads elsewhere.
 swapped() {

@@ -8,6 +8,7 @@
 
 #include <hone.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static temp_folder temp;
 static char *object, *record, sha256[HONE_SHA256_TEXT];
@@ -15,7 +16,9 @@ static char *object, *record, sha256[HONE_SHA256_TEXT];
 static void expect(bool expected, const char *what) {
     hone_error err;
     bool accepted = !expected;
-    assert_ok(hone_kernels_accepted(object, &accepted, &err), err);
+    int copy = -1;
+    assert_ok(hone_kernels_accepted(object, &accepted, &copy, &err), err);
+    close(copy);
     if (accepted != expected) fail_msg("%s: %s", what, accepted ? "accepted" : "not accepted");
 }
 
@@ -39,6 +42,29 @@ static void what_was_accepted_is(void **state) {
     expect(false, "an object of other bytes");
     temp_write(object, "bytes", 5);
     expect(true, "the bytes again");
+}
+
+/* Whoever loads the copy loads what was looked at. */
+static void the_copy_stays_as_it_was(void **state) {
+    char name[32];
+    bool accepted;
+    int copy = -1;
+    hone_error err;
+    hone_buf bytes;
+    (void)state;
+    assert_ok(hone_kernels_accepted(object, &accepted, &copy, &err), err);
+    temp_write(object, "others", 6);
+    snprintf(name, sizeof name, "/proc/self/fd/%d", copy);
+    assert_ok(hone_file_read(name, 100, &bytes, &err), err);
+    assert_int_equal(bytes.size, 5);
+    assert_memory_equal(bytes.data, "bytes", 5);
+    assert_int_equal(pwrite(copy, "x", 1, 0), -1);
+    assert_int_equal(ftruncate(copy, 3), -1);
+    hone_buf_free(&bytes);
+    close(copy);
+    temp_write(object, "bytes", 5);
+    assert_int_equal(hone_kernels_accepted(temp.path, &accepted, &copy, &err), HONE_ERR_IO);
+    assert_int_equal(copy, -1);
 }
 
 static void other_records_accept_nothing(void **state) {
@@ -90,6 +116,7 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(what_was_accepted_is),
+                                       cmocka_unit_test(the_copy_stays_as_it_was),
                                        cmocka_unit_test(other_records_accept_nothing)};
     return cmocka_run_group_tests_name("eval/accept", tests, set_up, tear_down);
 }

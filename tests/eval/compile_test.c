@@ -204,6 +204,9 @@ static void check_objects(const char *compiler) {
          "__attribute__((used)) static chosen choose(void) { return nothing; }\n"
          "__attribute__((visibility(\"default\"), ifunc(\"choose\"))) int at_load(void);",
          "x = (float)at_load();", "indirect function"},
+        {"__attribute__((section(\".text.more\"))) static const unsigned char words[4] = {0xc3};",
+         "void (*run)(void);\nconst void *at = words;\nmemcpy(&run, &at, sizeof run);\nrun();",
+         "executed (words)"},
     };
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
         expect_object(compiler, refused[i][0], refused[i][1], refused[i][2]);
