@@ -70,6 +70,12 @@ size_t hone_case_reach_to(hone_case_reach reach, size_t near, size_t far, hone_r
 void hone_case_draw_adapter(hone_case_shape *shape, size_t most, hone_rng *rng);
 /* A type of weights, with `in` made a multiple of its block. */
 void hone_case_draw_weight(hone_case_shape *shape, size_t *in, hone_rng *rng);
+/* A linear layer from *in to *out, both of the shape's: up to so much NEAR; beyond, one of the two reaches further. */
+typedef struct hone_case_limits {
+    size_t seq, in, out, rank;
+} hone_case_limits;
+void hone_case_draw_linear(hone_case_shape *shape, size_t *in, size_t *out,
+                           const hone_case_limits *near, hone_case_reach reach, hone_rng *rng);
 
 /* Roughly normal with mean 0 and variance 1, cheap: of four uniform values of 16 bits. */
 double hone_case_normal(hone_rng *rng);

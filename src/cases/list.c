@@ -109,6 +109,22 @@ void hone_case_draw_adapter(hone_case_shape *shape, size_t most, hone_rng *rng) 
     shape->frozen = (int)hone_rng_below(rng, HONE_FROZEN_BOTH + 1);
 }
 
+void hone_case_draw_linear(hone_case_shape *shape, size_t *in, size_t *out,
+                           const hone_case_limits *near, hone_case_reach reach, hone_rng *rng) {
+    enum { SMALL = 9, FAR = 16384 };
+    bool is_near = reach == HONE_CASE_NEAR;
+    shape->batch = hone_case_between(rng, 1, 3);
+    shape->seq = hone_case_between(rng, 1, is_near ? near->seq : 2);
+    *in = hone_case_between(rng, 1, is_near ? near->in : SMALL);
+    *out = hone_case_between(rng, 1, is_near ? near->out : SMALL);
+    bool wide = !is_near && hone_rng_below(rng, 2);
+    if (!is_near) *(wide ? in : out) = hone_case_reach_to(reach, near->out, FAR, rng);
+    hone_case_draw_adapter(shape, is_near ? near->rank : 3, rng);
+    if (is_near || wide) hone_case_draw_weight(shape, in, rng);
+    shape->trained = shape->weight == HONE_F32 && hone_rng_below(rng, 2);
+    shape->in_place = hone_rng_below(rng, 2);
+}
+
 hone_case_shape hone_case_draw(const hone_case *kind, hone_case_reach reach, hone_rng *rng) {
     hone_case_shape shape = {0};
     kind->draw(&shape, reach, rng);

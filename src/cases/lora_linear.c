@@ -111,17 +111,8 @@ static void work(const hone_case_shape *s, hone_case_pass pass, double *flops, d
 }
 
 static void draw(hone_case_shape *s, hone_case_reach reach, hone_rng *rng) {
-    bool near = reach == HONE_CASE_NEAR;
-    s->batch = hone_case_between(rng, 1, 3);
-    s->seq = hone_case_between(rng, 1, near ? 40 : 2);
-    s->in = hone_case_between(rng, 1, near ? 300 : 9);
-    s->out = hone_case_between(rng, 1, near ? 300 : 9);
-    bool wide = !near && hone_rng_below(rng, 2);
-    if (!near) *(wide ? &s->in : &s->out) = hone_case_reach_to(reach, 300, 16384, rng);
-    hone_case_draw_adapter(s, near ? 41 : 3, rng);
-    if (near || wide) hone_case_draw_weight(s, &s->in, rng);
-    s->trained = s->weight == HONE_F32 && hone_rng_below(rng, 2);
-    s->in_place = hone_rng_below(rng, 2);
+    static const hone_case_limits near = {40, 300, 300, 41};
+    hone_case_draw_linear(s, &s->in, &s->out, &near, reach, rng);
     s->magnitude = hone_case_magnitude(rng, 1e-1, 1e2);
 }
 

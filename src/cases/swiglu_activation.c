@@ -125,17 +125,8 @@ static void work(const hone_case_shape *s, hone_case_pass pass, double *flops, d
 }
 
 static void draw(hone_case_shape *s, hone_case_reach reach, hone_rng *rng) {
-    bool near = reach == HONE_CASE_NEAR;
-    s->batch = hone_case_between(rng, 1, 3);
-    s->seq = hone_case_between(rng, 1, near ? 30 : 2);
-    s->hidden = hone_case_between(rng, 1, near ? 150 : 9);
-    s->ffn = hone_case_between(rng, 1, near ? 200 : 9);
-    bool wide = !near && hone_rng_below(rng, 2);
-    if (!near) *(wide ? &s->hidden : &s->ffn) = hone_case_reach_to(reach, 200, 16384, rng);
-    hone_case_draw_adapter(s, near ? 17 : 3, rng);
-    if (near || wide) hone_case_draw_weight(s, &s->hidden, rng);
-    s->trained = s->weight == HONE_F32 && hone_rng_below(rng, 2);
-    s->in_place = hone_rng_below(rng, 2);
+    static const hone_case_limits near = {30, 150, 200, 17};
+    hone_case_draw_linear(s, &s->hidden, &s->ffn, &near, reach, rng);
 }
 
 const hone_case hone_case_swiglu_activation = {
