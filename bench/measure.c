@@ -4,6 +4,8 @@
 #include "base/clock.h"
 #include "base/rng.h"
 
+#include <sys/mman.h>
+
 static const double sample_seconds = 0.004;
 
 void bench_need(hone_status status, const hone_error *err) {
@@ -13,12 +15,14 @@ void bench_need(hone_status status, const hone_error *err) {
 }
 
 void *bench_memory(size_t bytes) {
-    size_t rounded = HONE_CEIL_DIV(HONE_MAX(bytes, (size_t)1), 64) * 64;
-    void *memory = aligned_alloc(64, rounded);
+    const size_t huge = (size_t)2 << 20, align = bytes < huge ? 64 : huge;
+    size_t rounded = HONE_CEIL_DIV(HONE_MAX(bytes, (size_t)1), align) * align;
+    void *memory = aligned_alloc(align, rounded);
     if (!memory) {
         fprintf(stderr, "bench: out of memory, %zu bytes were wanted\n", rounded);
         exit(EXIT_FAILURE);
     }
+    if (align == huge) (void)madvise(memory, rounded, MADV_HUGEPAGE); /* as training's arena does */
     return memset(memory, 0, rounded);
 }
 
