@@ -3,41 +3,12 @@
 #ifndef HONE_EVAL_CANDIDATE_H
 #define HONE_EVAL_CANDIDATE_H
 
-#include "eval/report.h"
-#include "eval/sandbox.h"
-
-/* The folder that an evaluation works in, and what is in it. All zeros before it is opened. */
-typedef struct hone_workshop {
-    char *folder; /* below $TMPDIR, this user's alone; removed at the end */
-    char *object; /* the compiled kernels; NULL: the candidate is built in, or did not compile */
-    /* Of the model that is trained and of the data, absolute, since a box has a folder of its own; and where the files
-     * of a hub's folder are that are links in it, or NULL. */
-    char *model, *data, *blobs;
-    char *rows; /* the file of the data that is trained with: all of it that a box may read */
-    const char *readable[8];  /* of `box`, NULL at its end */
-    const char *env[8];       /* likewise */
-    char *variables[8];       /* owned; what env points to */
-    hone_sandbox_options box; /* for trainings with foreign kernels */
-} hone_workshop;
-
-hone_status hone_workshop_open(hone_workshop *workshop, hone_error *err);
-
-/* An empty folder in it, whose name is to be freed. */
-hone_status hone_workshop_folder(const hone_workshop *workshop, const char *name, char **out,
-                                 hone_error *err);
-
-/* Removes the folder, whatever is in it, and frees the rest. */
-void hone_workshop_close(hone_workshop *workshop);
+#include "eval/workshop.h"
 
 /* Compiles options->kernels in a sandbox and notes in report->candidate what it is. A file that does not compile is a
  * result: candidate.verdict says so, and there is no object. */
 hone_status hone_candidate_compile(hone_workshop *workshop, const hone_eval_options *options,
                                    hone_eval_report *report, hone_error *err);
-
-/* Paths and box for the trainings of a model. */
-hone_status hone_workshop_set_model(hone_workshop *workshop, const hone_eval_options *options,
-                                    const hone_eval_report *report, const char *model,
-                                    hone_error *err);
 
 /* Whether everything that was measured speaks for the candidate: both levels were, nothing was wrong and no training
  * failed. Else candidate.verdict or .reason says what is missing. */
