@@ -4,6 +4,8 @@
 
 #include "base/clock.h"
 
+/* A peer whose second step takes longer counts with that one alone. */
+#define SLOW_SECONDS 60.0
 enum { STEPS = 5, QUICK_STEPS = 1, PEER_WARM = 2, TOKENS = 4 * 256, LONG = 4096, MOST = 3 };
 
 typedef struct way {
@@ -47,7 +49,7 @@ typedef struct entrant {
     bool full, first;
     bench_runner runner;
     bool running;
-    int rounds;
+    int steps, rounds; /* to be counted, and counted */
     double rate[BENCH_MOST_ROUNDS], seconds[BENCH_MOST_ROUNDS], of_peak[BENCH_MOST_ROUNDS];
 } entrant;
 
@@ -59,55 +61,63 @@ static bool skipped(const bench *b, int which, bool peer) {
     return false;
 }
 
-static int steps_of(const bench *b) { return b->options.quick ? QUICK_STEPS : STEPS; }
+/* What takes turns, and the loop that is measured around each of their steps. */
+typedef struct turns {
+    bench *b;
+    const bench_flops *flops;
+    bench_job peak;
+} turns;
+
+/* One step, noted behind those that count: that it counts is for the caller to say. */
+static void step(turns *t, entrant *e, double limit) {
+    double before = bench_sample(t->b, &t->peak);
+    e->running = bench_runner_step(&e->runner, limit);
+    if (!e->running) return;
+    double rate = t->peak.work / (0.5 * (before + bench_sample(t->b, &t->peak)));
+    e->seconds[e->rounds] = e->runner.seconds;
+    e->rate[e->rounds] = TOKENS / e->runner.seconds;
+    e->of_peak[e->rounds] = e->rate[e->rounds] * (e->full ? t->flops->full : t->flops->lora) / rate;
+}
 
 /* Up to the first step that counts. */
-static void warm_up(bench *b, entrant *e) {
+static void warm_up(turns *t, entrant *e) {
+    const bench *b = t->b;
     char options[256];
     double limit = b->options.peer_limit;
     int warm = e->way ? 1 : PEER_WARM;
+    e->steps = b->options.quick ? QUICK_STEPS : STEPS;
     snprintf(options, sizeof options, "%s --batch-size 4 --max-seq-length 256 --no-save --iters %d",
-             e->options, warm + steps_of(b));
+             e->options, warm + e->steps);
     bench_progress("train: %s starts", e->name);
     double begin = hone_clock_seconds();
     e->running = e->way ? bench_runner_hone(b, &e->runner, options)
                         : bench_runner_peer(b, &e->runner, options);
     for (int i = 0; i < warm && e->running; i++) {
         double left = e->way ? 600 : HONE_MAX(1.0, limit - (hone_clock_seconds() - begin));
-        e->running = bench_runner_step(&e->runner, left);
+        step(t, e, left);
     }
+    if (e->running && !e->way && e->seconds[0] > SLOW_SECONDS) e->steps = e->rounds = 1;
     if (!e->running && strncmp(e->runner.reason, "stopped", 7) == 0)
         snprintf(e->runner.reason, sizeof e->runner.reason,
                  "stopped after %.0f s, before its second step was done",
                  hone_clock_seconds() - begin);
 }
 
-static void take_turns(bench *b, entrant *entrants, int count, const bench_flops *flops) {
-    bench_job peak = bench_peak_job(b, b->compute, 0);
-    bench_prepare(b, &peak);
-    peak.calls *= 25;
-    for (int r = 0; r < steps_of(b); r++)
+static void take_turns(turns *t, entrant *entrants, int count) {
+    for (int r = 0; r < STEPS; r++)
         for (int i = 0; i < count; i++) {
             entrant *e = &entrants[(i + r) % count];
-            if (!e->running) continue;
-            bench_progress("train: step %d of %d, %s", r + 1, steps_of(b), e->name);
-            double before = bench_sample(b, &peak);
-            e->running =
-                bench_runner_step(&e->runner, e->way ? 600 : (double)b->options.peer_limit);
-            if (!e->running) continue;
-            double rate = peak.work / (0.5 * (before + bench_sample(b, &peak)));
-            e->seconds[e->rounds] = e->runner.seconds;
-            e->rate[e->rounds] = TOKENS / e->runner.seconds;
-            e->of_peak[e->rounds] =
-                e->rate[e->rounds] * (e->full ? flops->full : flops->lora) / rate;
-            e->rounds++;
+            if (!e->running || e->rounds >= e->steps) continue;
+            bench_progress("train: step %d of %d, %s", r + 1, e->steps, e->name);
+            step(t, e, e->way ? 600 : (double)t->b->options.peer_limit);
+            if (e->running) e->rounds++;
         }
-    bench_finish(&peak);
 }
 
 static void add_entrant(bench *b, const entrant *e, const entrant *peer) {
     double fractions[BENCH_MOST_ROUNDS];
-    bool beside = peer && e->way && peer->rounds == e->rounds && e->rounds > 0;
+    bool beside =
+        peer && e->way && peer->rounds == HONE_MIN(peer->steps, e->rounds) && peer->rounds > 0;
     bench_row row = {.section = "train",
                      .name = e->name,
                      .unit = "tokens/s",
@@ -124,7 +134,8 @@ static void add_entrant(bench *b, const entrant *e, const entrant *peer) {
         row.reason = reason;
     }
     if (beside) {
-        for (int i = 0; i < e->rounds; i++) fractions[i] = e->rate[i] / peer->rate[i];
+        for (int i = 0; i < e->rounds; i++)
+            fractions[i] = e->rate[i] / peer->rate[HONE_MIN(i, peer->rounds - 1)];
         row.fractions = fractions;
         row.reference = peer->name;
     }
@@ -167,12 +178,16 @@ static void run_group(bench *b, int group, bool *measured, const bench_flops *fl
     }
     if (peer && count == 1) return;
     bool wanted = !peer;
+    turns t = {.b = b, .flops = flops, .peak = bench_peak_job(b, b->compute, 0)};
+    bench_prepare(b, &t.peak);
+    t.peak.calls *= 25;
     for (int i = 0; i < count; i++) {
         /* A peer that does not get going leaves alone what was measured before. */
         wanted = wanted || entrants[0].running || (i > 0 && entrants[i].first);
-        if (i == 0 || wanted) warm_up(b, &entrants[i]);
+        if (i == 0 || wanted) warm_up(&t, &entrants[i]);
     }
-    take_turns(b, entrants, count, flops);
+    take_turns(&t, entrants, count);
+    bench_finish(&t.peak);
     for (int i = peer; i < count; i++) add_entrant(b, &entrants[i], peer ? entrants : NULL);
     if (peer) add_entrant(b, &entrants[0], NULL);
     for (int i = 0; i < count; i++) bench_runner_stop(&entrants[i].runner);
