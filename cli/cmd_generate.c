@@ -137,6 +137,7 @@ static hone_status generate(hone_model *model, const hone_generate_options *o, h
         return err->status;
     hone_status status = prompt_ids(model, &ids, &count, err);
     if (status == HONE_OK) {
+        hone_cli_catch_signals(); /* not before: nobody asks while standard input is read */
         if (!given.quiet) printf("==========\n");
         status = hone_generate(model, ids, count, o, &result, err);
         if (status == HONE_OK) {
@@ -199,7 +200,6 @@ int hone_cmd_generate(int argc, const char **argv) {
     char *path = NULL;
     code = read_options(&generate_options, &model_options);
     if (code == HONE_CLI_GO) {
-        hone_cli_catch_signals();
         path = hone_cli_resolve_model(given.model, &err);
         code = HONE_EXIT_OK;
         if (!path || hone_model_open(path, &model_options, &model, &err) != HONE_OK ||

@@ -36,6 +36,9 @@ static hone_status check(const hone_config *c, const char *path, hone_error *err
         if (bounds[i].value < 1 || bounds[i].value > bounds[i].high)
             return hone_fail(err, HONE_ERR_FORMAT, "%s: the %s is %d, expected 1 to %d", path,
                              bounds[i].what, bounds[i].value, bounds[i].high);
+    if (c->max_positions < 2) /* a token and what it predicts */
+        return hone_fail(err, HONE_ERR_FORMAT, "%s: the number of positions is 1, expected 2 to %d",
+                         path, (int)MAX_POSITIONS);
     if (c->heads % c->kv_heads != 0)
         return hone_fail(err, HONE_ERR_FORMAT,
                          "%s: %d attention heads are no multiple of %d kv heads", path, c->heads,
@@ -61,6 +64,10 @@ static hone_status check(const hone_config *c, const char *path, hone_error *err
         return hone_fail(err, HONE_ERR_FORMAT,
                          "%s: rope low_freq_factor %g and high_freq_factor %g must ascend", path,
                          c->rope_low_freq, c->rope_high_freq);
+    if (c->rope_scaling == HONE_ROPE_LLAMA3 && c->rope_original_positions < 1)
+        return hone_fail(err, HONE_ERR_FORMAT,
+                         "%s: original_max_position_embeddings is %d, expected 1 or more", path,
+                         c->rope_original_positions);
     return HONE_OK;
 }
 
@@ -96,7 +103,11 @@ static hone_status gguf_rope(const hone_file_set *set, const char *arch, hone_co
     HONE_TRY(gguf_float(set, arch, "rope.freq_base", 10000.0, &c->rope_theta, err));
     snprintf(name, sizeof name, "%s.rope.scaling.type", arch);
     HONE_TRY(hone_gguf_get_string(set, name, &type, err));
-    HONE_TRY(gguf_float(set, arch, "rope.scaling.factor", 1.0, &c->rope_factor, err));
+    /* The older key first; a factor without a type is linear: both as llama.cpp reads them. */
+    HONE_TRY(gguf_float(set, arch, "rope.scale_linear", 1.0, &c->rope_factor, err));
+    HONE_TRY(gguf_float(set, arch, "rope.scaling.factor", c->rope_factor, &c->rope_factor, err));
+    if (!type.data && c->rope_factor != 0 && c->rope_factor != 1)
+        c->rope_scaling = HONE_ROPE_LINEAR;
     if (type.data && !(type.size == 4 && memcmp(type.data, "none", 4) == 0)) {
         if (type.size != 6 || memcmp(type.data, "linear", 6) != 0)
             return hone_fail(err, HONE_ERR_UNSUPPORTED,

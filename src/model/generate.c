@@ -192,7 +192,7 @@ static hone_status generate_tokens(runner *r, hone_sampler *sampler,
     double start = hone_clock_seconds();
     HONE_TRY(prefill(r, all, count, cached, err));
     double prompt_done = hone_clock_seconds();
-    int32_t eos = hone_tokenizer_eos(r->model->tokenizer);
+    int32_t eos = hone_model_eos(r->model);
     size_t made = 0;
     while (go_on && made < max_tokens) {
         int32_t next = hone_sampler_next(sampler, r->logits);
@@ -235,9 +235,11 @@ hone_status hone_generate(hone_model *model, const int32_t *ids, size_t count,
     if (!all)
         HONE_TRY_GOTO(status, done, hone_fail_memory(err, "token ids", context * sizeof *all));
     memcpy(all, ids, count * sizeof *ids);
-    HONE_TRY_GOTO(status, done,
-                  hone_sampler_open(&sampler, (size_t)model->config.vocab, o.temperature, o.top_p,
-                                    o.min_p, o.top_k, o.seed, err));
+    /* Rows that fill an embedding up to a round number are no tokens. */
+    size_t vocab = (size_t)HONE_MIN(model->config.vocab, hone_tokenizer_vocab(model->tokenizer));
+    HONE_TRY_GOTO(
+        status, done,
+        hone_sampler_open(&sampler, vocab, o.temperature, o.top_p, o.min_p, o.top_k, o.seed, err));
     HONE_TRY_GOTO(status, done, runner_open(&r, model, rows, context, !o.no_cache, err));
     HONE_TRY_GOTO(status, done,
                   generate_tokens(&r, &sampler, &o, all, count, max_tokens, result, err));

@@ -90,6 +90,11 @@ failed:
     return status;
 }
 
+int32_t hone_model_eos(const hone_model *model) {
+    int32_t eos = hone_tokenizer_eos(model->tokenizer), other = model->config.eos;
+    return eos < 0 && other < hone_tokenizer_vocab(model->tokenizer) ? other : eos;
+}
+
 void hone_model_free(hone_model **model) {
     if (!model || !*model) return;
     hone_model *m = *model;

@@ -65,6 +65,9 @@ hone_status hone_model_alloc(hone_model *model, size_t bytes, const char *what, 
 /* Makes rope tables for at least `positions` positions. Call before a pass, outside parallel regions. */
 hone_status hone_model_need_positions(hone_model *model, size_t positions, hone_error *err);
 
+/* The token that ends a text: the tokenizer's, else the one that the model's configuration names; -1: none. */
+int32_t hone_model_eos(const hone_model *model);
+
 /* Adds bos_token and eos_token to a template's variables. */
 hone_status hone_model_chat_variables(const hone_model *model, json_t *variables, hone_error *err);
 

@@ -89,7 +89,7 @@ static hone_status make_marks(hone_example *example, bool learnt, hone_error *er
 static hone_status make_plain(const hone_model *model, const char *text, size_t size, size_t prompt,
                               hone_example *out, hone_error *err) {
     HONE_TRY(encode(model, text, size, true, &out->ids, &out->count, err));
-    int32_t eos = hone_tokenizer_eos(model->tokenizer);
+    int32_t eos = hone_model_eos(model);
     bool ended = out->count > 0 && out->ids[out->count - 1] == eos;
     size_t text_tokens = out->count;
     if (eos >= 0 && eos < model->config.vocab && !ended) {

@@ -30,6 +30,19 @@ same "$tmp/greedy" "the likeliest of one is the greedy text"
 printf 'a thing' | "$hone" generate --model "$tiny" --raw --prompt - --max-tokens 12 --quiet --compute f32 \
     >"$tmp/out" 2>"$tmp/err"
 same "$tmp/greedy" "a prompt from standard input"
+# Rows that fill an embedding up to a round number are no tokens.
+mkdir "$tmp/padded"
+cp "$tiny"/* "$tmp/padded"
+python3 - "$tmp/padded/tokenizer.json" <<'END'
+import json, sys
+t = json.load(open(sys.argv[1]))
+t["model"]["vocab"] = {k: v for k, v in t["model"]["vocab"].items() if v < 300}
+pairs = [(m if isinstance(m, list) else m.split(" ")) for m in t["model"]["merges"]]
+t["model"]["merges"] = [p for p in pairs if all(w in t["model"]["vocab"] for w in (*p, "".join(p)))]
+json.dump(t, open(sys.argv[1], "w"))
+END
+run "$hone" generate --model "$tmp/padded" --raw --prompt 'a thing' --max-tokens 60 --ignore-eos --temp 1 --quiet
+is 0 "rows of the embedding that are no tokens are not drawn"
 run "$hone" generate --model "$tiny" --prompt 'hi'
 is 1 "a chat without a chat template"
 has err 'has no chat template' "it says that there is no template"

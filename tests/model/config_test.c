@@ -66,6 +66,7 @@ static void hostile_numbers_are_refused(void **state) {
         {"{\"rms_norm_eps\": -1}", HONE_ERR_FORMAT, "epsilon"},
         {"{\"rms_norm_eps\": []}", HONE_ERR_FORMAT, "rms_norm_eps"},
         {"{\"max_position_embeddings\": 0}", HONE_ERR_FORMAT, "positions"},
+        {"{\"max_position_embeddings\": 1}", HONE_ERR_FORMAT, "positions is 1, expected 2"},
         {"{\"hidden_act\": \"gelu\"}", HONE_ERR_UNSUPPORTED, "gelu"},
         {"{\"quantization\": {\"bits\": 4}}", HONE_ERR_UNSUPPORTED, "quantized"},
         {"{\"rope_parameters\": {\"rope_theta\": 0, \"rope_type\": \"default\"}}", HONE_ERR_FORMAT,
@@ -77,6 +78,9 @@ static void hostile_numbers_are_refused(void **state) {
         {"{\"rope_parameters\": {\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 4, "
          "\"high_freq_factor\": 1}}",
          HONE_ERR_FORMAT, "ascend"},
+        {"{\"rope_parameters\": {\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 1, "
+         "\"high_freq_factor\": 4, \"original_max_position_embeddings\": 0}}",
+         HONE_ERR_FORMAT, "original_max_position_embeddings"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         json_t *config = golden_config(), *changes = json_loads(cases[i].changes, 0, NULL);
@@ -261,10 +265,11 @@ static void put_tensor_data(hone_buf *out, const hone_tensor *t, size_t heads) {
     put_zeros(out, (32 - out->size % 32) % 32);
 }
 
-static void write_gguf(const hone_file_set *set, const char *path) {
+/* factor: the key of a rope factor of 4, or NULL; typed: the kind of scaling is said, too. */
+static void write_gguf(const hone_file_set *set, const char *path, const char *factor, bool typed) {
     hone_buf out = hone_buf_make(SIZE_MAX);
     const uint32_t string = 8, f32 = 6, version = 3;
-    const uint64_t tensors = set->tensor_count, keys = 13;
+    const uint64_t tensors = set->tensor_count, keys = 13 + (typed ? 1 : 0) + (factor ? 1 : 0);
     put(&out, "GGUF", 4), put(&out, &version, 4), put(&out, &tensors, 8), put(&out, &keys, 8);
     put_string(&out, "general.architecture");
     put(&out, &string, 4);
@@ -278,6 +283,13 @@ static void write_gguf(const hone_file_set *set, const char *path) {
     const float eps = 1e-5f, theta = 10000;
     put_u32_value(&out, "llama.attention.layer_norm_rms_epsilon", f32, &eps);
     put_u32_value(&out, "llama.rope.freq_base", f32, &theta);
+    const float four = 4;
+    if (factor) put_u32_value(&out, factor, f32, &four);
+    if (typed) {
+        put_string(&out, "llama.rope.scaling.type");
+        put(&out, &string, 4);
+        put_string(&out, "linear");
+    }
     put_tokenizer(&out);
     uint64_t offset = 0;
     for (size_t i = 0; i < set->tensor_count; i++) {
@@ -313,7 +325,7 @@ static void gguf_and_hugging_face_folder_give_the_same_logits(void **state) {
     hone_file_set *set = NULL;
     hone_error err = {0};
     assert_ok(hone_file_set_open(golden, &set, &err), err);
-    write_gguf(set, path);
+    write_gguf(set, path, NULL, false);
     hone_file_set_free(&set);
     int32_t ids[50];
     for (int i = 0; i < 50; i++) ids[i] = 3 + i * 37 % 500;
@@ -333,6 +345,40 @@ static void gguf_and_hugging_face_folder_give_the_same_logits(void **state) {
     temp_remove(&folder);
 }
 
+/* A factor alone is linear scaling; so it was written before there was a kind. */
+static void linear_rope_is_read_however_it_is_written(void **state) {
+    (void)state;
+    static const struct {
+        const char *factor;
+        bool typed;
+    } files[] = {{NULL, false},
+                 {"llama.rope.scaling.factor", true},
+                 {"llama.rope.scaling.factor", false},
+                 {"llama.rope.scale_linear", false}};
+    temp_folder folder = temp_make();
+    char *path = temp_path(&folder, "llama.gguf");
+    hone_file_set *set = NULL;
+    hone_error err = {0};
+    assert_ok(hone_file_set_open(golden, &set, &err), err);
+    int32_t ids[9] = {3, 40, 77, 114, 151, 188, 225, 262, 299};
+    float *logits[4];
+    for (int i = 0; i < 4; i++) {
+        hone_model *model = NULL;
+        hone_model_options options = {.threads = 1, .compute = HONE_COMPUTE_F32};
+        write_gguf(set, path, files[i].factor, files[i].typed);
+        assert_ok(hone_model_open(path, &options, &model, &err), err);
+        assert_ok(hone_logits(model, ids, 9, &logits[i], NULL, &err), err);
+        hone_model_free(&model);
+    }
+    assert_memory_not_equal(logits[0], logits[1], 512 * sizeof(float));
+    assert_memory_equal(logits[1], logits[2], 512 * sizeof(float));
+    assert_memory_equal(logits[1], logits[3], 512 * sizeof(float));
+    for (int i = 0; i < 4; i++) hone_free(logits[i]);
+    hone_file_set_free(&set);
+    free(path);
+    temp_remove(&folder);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hostile_numbers_are_refused),
@@ -340,6 +386,7 @@ int main(void) {
         cmocka_unit_test(both_spellings_of_rope_mean_the_same),
         cmocka_unit_test(the_rope_base_is_looked_for_in_the_root_too),
         cmocka_unit_test(gguf_and_hugging_face_folder_give_the_same_logits),
+        cmocka_unit_test(linear_rope_is_read_however_it_is_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
