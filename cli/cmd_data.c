@@ -124,8 +124,11 @@ static void print_summary(summary *s) {
            "length of a row", s->lengths[0], s->lengths[s->rows / 2],
            (double)s->tokens / (double)s->rows, s->lengths[s->rows * 95 / 100],
            s->lengths[s->rows - 1]);
+    hone_model_info info;
+    hone_model_get_info(s->model, &info);
     printf("%-18s %zu cut to %d tokens, %zu with nothing to learn\n", "of them", s->cut,
-           given.max_seq_length, s->skipped);
+           given.max_seq_length < info.max_positions ? given.max_seq_length : info.max_positions,
+           s->skipped);
 }
 
 static int visit(hone_model *model, hone_error *err) {

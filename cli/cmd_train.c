@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 #include <math.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -178,6 +179,15 @@ static unsigned resume_takes(void) {
            (was_given("num-layers") ? 0 : HONE_RESUME_LAYERS);
 }
 
+/* Names what full fine-tuning passes over. --num-layers -1 is what it does. */
+static void tell_of_adapters(void) {
+    static const char *const names[] = {"rank", "scale", "keys", "num-layers"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (was_given(names[i]) && (i < 3 || given.num_layers != -1))
+            fprintf(stderr, "--%s is of adapters: --fine-tune-type full trains every weight.\n",
+                    names[i]);
+}
+
 static int read_options(hone_train_options *train, hone_model_options *model, const char **keys,
                         size_t key_count) {
     static const char *const kinds[] = {"lora", "full"}, *const packings[] = {"none", "isolate",
@@ -209,6 +219,11 @@ static int read_options(hone_train_options *train, hone_model_options *model, co
                               given.mem_limit);
     if (given.plan && given.test && !given.train)
         return hone_cli_usage(verb.name, "--plan: with --test alone nothing is trained");
+    if (given.test && !given.train && (given.resume || given.mem_limit))
+        return hone_cli_usage(verb.name, "--%s: with --test alone nothing is trained%s",
+                              given.resume ? "resume-adapter-file" : "mem-limit",
+                              given.resume ? "; --adapter-path names what is tested" : "");
+    if (kind == 1) tell_of_adapters();
     if (given.iters < 1)
         return hone_cli_usage(verb.name, "--iters %d: expected 1 or more", given.iters);
     model->threads = given.threads;
@@ -351,10 +366,12 @@ static void print_start(const report *r, const hone_train_event *e) {
     printf("Model: %s, computing in %s on %d thread%s, %s kernels (%s)\n", m->path, m->compute,
            m->threads, m->threads == 1 ? "" : "s", m->kernels, m->ops);
     if (e->iters == 0) return;
+    int seq = r->train->max_seq_length;
+    if (r->train->packing == HONE_PACKING_NONE && seq > m->max_positions) seq = m->max_positions;
     printf("Trainable parameters: %.3f%% (%.3fM/%.3fM)\n", 100 * trainable / all, trainable / 1e6,
            all / 1e6);
     printf("Starting training: %llu rows, %d iterations of %d x %d tokens%s\n",
-           (unsigned long long)e->samples, e->iters, r->train->batch_size, r->train->max_seq_length,
+           (unsigned long long)e->samples, e->iters, r->train->batch_size, seq,
            r->train->packing == HONE_PACKING_NONE ? " at most" : "");
     printf("Memory: %.0f MiB planned%s, %d of %d blocks run again in backward\n",
            (double)e->plan->total / mib, r->train->packing == HONE_PACKING_NONE ? " at most" : "",
@@ -482,15 +499,23 @@ static bool on_event(void *user, const hone_train_event *event) {
     return !r->write_failed && !hone_cli_interrupted();
 }
 
+/* Waits for a line of standard input. False at its end, or when a signal came: reading alone would go on after one. */
+static bool next_line(void) {
+    enum { GLANCE_MS = 200 }; /* a signal may come just before the wait begins */
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+    for (char c = 0; c != '\n';) {
+        int ready = poll(&input, 1, GLANCE_MS);
+        if (hone_cli_interrupted()) return false;
+        if (ready <= 0) continue;
+        if (read(STDIN_FILENO, &c, 1) <= 0) return false;
+    }
+    return true;
+}
+
 static bool before_step(void *user, int iter) {
     report *r = user;
     (void)iter;
-    if (given.lockstep) {
-        int c;
-        do c = getchar();
-        while (c != '\n' && c != EOF);
-        r->input_ended = c == EOF;
-    }
+    if (given.lockstep) r->input_ended = !next_line();
     return !r->input_ended && !hone_cli_interrupted();
 }
 

@@ -169,13 +169,15 @@ static int unknown_option(const hone_cli_verb *verb, const char *bad) {
     return hone_cli_usage(verb->name, "there is no option %s", bad);
 }
 
-/* Whether --word takes a whole number. */
-static bool is_whole(const hone_cli_verb *verb, const char *word, size_t length) {
+/* What --word or -w takes: POPT_ARG_INT, POPT_ARG_DOUBLE, ...; POPT_ARG_NONE for what is no option. */
+static unsigned kind_of(const hone_cli_verb *verb, const char *word, size_t length) {
     for (const struct poptOption *o = verb->options; o->longName; o++)
-        if (length > 2 && strlen(o->longName) == length - 2 &&
-            strncmp(o->longName, word + 2, length - 2) == 0)
-            return (o->argInfo & POPT_ARG_MASK) == POPT_ARG_INT;
-    return false;
+        if (length == 2 && word[0] == '-' && word[1] == o->shortName)
+            return o->argInfo & POPT_ARG_MASK;
+        else if (length > 2 && strncmp(word, "--", 2) == 0 && strlen(o->longName) == length - 2 &&
+                 strncmp(o->longName, word + 2, length - 2) == 0)
+            return o->argInfo & POPT_ARG_MASK;
+    return POPT_ARG_NONE;
 }
 
 /* popt names "--option=value", or the value alone where that stood apart: then the option is what stood before it.
@@ -195,8 +197,28 @@ static int bad_number(const hone_cli_verb *verb, int argc, const char **argv, co
         }
     if (!option) return hone_cli_usage(verb->name, "%s: %s", bad, what ? what : "no number");
     if (!what)
-        what = is_whole(verb, option, length) ? "expected a whole number" : "expected a number";
+        what = kind_of(verb, option, length) == POPT_ARG_INT ? "expected a whole number"
+                                                             : "expected a number";
     return hone_cli_usage(verb->name, "%.*s %s: %s", (int)length, option, value, what);
+}
+
+/* popt takes an empty value, as of a variable that a script did not set, for 0, and 010 for 8. */
+static int check_numbers(const hone_cli_verb *verb, int argc, const char **argv) {
+    for (int i = 2; i < argc; i++) {
+        size_t length = strcspn(argv[i], "=");
+        unsigned kind = kind_of(verb, argv[i], length);
+        bool number = kind == POPT_ARG_INT || kind == POPT_ARG_DOUBLE;
+        const char *value = argv[i][length] ? argv[i] + length + 1
+                            : i + 1 < argc  ? argv[i + 1]
+                                            : "";
+        if (number && !*value)
+            return hone_cli_usage(verb->name, "%.*s: the value is empty", (int)length, argv[i]);
+        if (kind == POPT_ARG_INT && value[0] == '0' && value[1] != '\0')
+            return hone_cli_usage(verb->name,
+                                  "%.*s %s: expected a whole number without a 0 in front",
+                                  (int)length, argv[i], value);
+    }
+    return HONE_CLI_GO;
 }
 
 static int bad_option(const hone_cli_verb *verb, poptContext context, int result, int argc,
@@ -264,7 +286,8 @@ int hone_cli_parse(const hone_cli_verb *verb, int argc, const char **argv,
     } else if (result < -1) {
         code = bad_option(verb, context, result, argc, argv);
     } else {
-        code = take_arguments(context, arguments);
+        code = check_numbers(verb, argc, argv);
+        if (code == HONE_CLI_GO) code = take_arguments(context, arguments);
     }
     if (code != HONE_CLI_GO) hone_cli_arguments_free(arguments);
     poptFreeContext(context);

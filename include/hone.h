@@ -280,7 +280,7 @@ typedef struct hone_train_callbacks {
 
 typedef struct hone_train_result {
     int iters;
-    double final_loss;
+    double final_loss; /* NaN: nothing was trained */
     double
         tokens_per_sec_median; /* over the steps, the first two left out where there are more than four */
     size_t peak_rss;

@@ -7,6 +7,7 @@
 #include "train/trainer.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -34,10 +35,9 @@ typedef struct run {
     hone_train_plan plan; /* when there are steps to do */
     int kept_from;        /* as planned */
     uint64_t trained_tokens;
-    int saved_iter;   /* the last step that is on disk */
-    bool stop;        /* a callback asked for it */
-    bool data_failed; /* a row could not be made into tokens */
-    double *rates;    /* [rate_count] tokens per second of each step */
+    int saved_iter; /* the last step that is on disk */
+    bool stop;      /* a callback asked for it */
+    double *rates;  /* [rate_count] tokens per second of each step */
     size_t rate_count, rate_capacity;
     double last_loss;
 } run;
@@ -305,9 +305,7 @@ static hone_status step(run *r, hone_error *err) {
     double start = hone_clock_seconds();
     size_t count = (size_t)r->options.grad_accumulation_steps;
     for (size_t i = 0; i < count; i++) {
-        hone_status status = hone_data_next(&r->train, &r->batches[i], err);
-        r->data_failed = status != HONE_OK;
-        HONE_TRY(status);
+        HONE_TRY(hone_data_next(&r->train, &r->batches[i], err));
     }
     HONE_TRY(hone_trainer_step(&r->trainer, r->batches, count, &result, err));
     double seconds = hone_clock_seconds() - start;
@@ -367,8 +365,8 @@ static hone_status stopped(const run *r, hone_error *err) {
                      (int)r->trainer.steps, r->options.iters);
 }
 
-/* Training and what follows it. A fault in the data or a lack of memory saves what was learnt before it; a loss that
- * is not finite does not, since the weights that led to it are no good. */
+/* Training and what follows it. Whatever ends it saves what was learnt before, but for a loss that is not finite: the
+ * weights that led to it are no good. */
 static hone_status train_and_test(run *r, hone_error *err) {
     const hone_train_options *o = &r->options;
     hone_train_event start = event_of(r, HONE_TRAIN_START);
@@ -376,8 +374,7 @@ static hone_status train_and_test(run *r, hone_error *err) {
     tell(r, &start);
     if (o->iters > 0 && !r->stop) {
         hone_status status = steps(r, err);
-        bool good = status == HONE_OK || r->data_failed || status == HONE_ERR_MEMORY;
-        if (good && r->trainer.steps > 0) {
+        if (!r->trainer.diverged && r->trainer.steps > 0) {
             hone_status saved = save(r, false, status == HONE_OK ? err : NULL);
             if (status == HONE_OK) status = saved;
         }
@@ -429,7 +426,7 @@ hone_status hone_train(hone_model *model, const hone_train_options *options,
 done:
     if (result)
         *result = (hone_train_result){.iters = (int)r.trainer.steps,
-                                      .final_loss = r.last_loss,
+                                      .final_loss = r.trainer.steps > 0 ? r.last_loss : NAN,
                                       .tokens_per_sec_median = median_rate(&r),
                                       .peak_rss = hone_memory_peak_rss()};
     close_run(&r);

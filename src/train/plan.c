@@ -142,13 +142,18 @@ static hone_status file_bytes(const hone_model *model, const hone_file_map *map,
 typedef struct copies {
     const hone_model *model;
     size_t bytes;
+    size_t largest; /* of the matrices that are none */
 } copies;
 
 static void add_copy(const hone_matrix *matrix, void *user) {
     copies *c = user;
+    size_t bytes = matrix->rows * matrix->row_bytes;
     for (size_t i = 0; i < c->model->set->file_count; i++)
-        if (lies_in(&c->model->set->files[i], matrix->data)) return;
-    c->bytes += matrix->rows * matrix->row_bytes;
+        if (lies_in(&c->model->set->files[i], matrix->data)) {
+            c->largest = HONE_MAX(c->largest, bytes);
+            return;
+        }
+    c->bytes += bytes;
 }
 
 static size_t table_bytes(const hone_model *model) {
@@ -168,6 +173,7 @@ typedef struct ground {
     const hone_model *model;
     size_t program, data, tables;
     size_t mapped, copied; /* weights: pages of files that a step reads; in memory already */
+    size_t largest;        /* bytes of the largest matrix that lies in a file */
 } ground;
 
 static hone_status survey(ground *g, const hone_model *model, size_t data, hone_error *err) {
@@ -181,6 +187,7 @@ static hone_status survey(ground *g, const hone_model *model, size_t data, hone_
     copies c = {.model = model};
     each_matrix(model, add_copy, &c);
     g->copied = c.bytes;
+    g->largest = c.largest;
     size_t known = g->copied + g->tables + data, resident = hone_memory_rss();
     g->program = resident > known ? resident - known : 0;
     return HONE_OK;
@@ -286,13 +293,13 @@ static hone_train_plan plan_with(const ground *g, const sketch *s, const hone_tr
         .blocks = s->model.config.layers - lowest,
         .recomputed = HONE_MAX(kept_from - lowest, 0),
     };
-    /* Of full fine-tuning's stored weights only copies in memory count, and these until the float32 ones are made,
-     * before there is any working memory. */
-    size_t working = plan.activations + plan.scratch;
+    /* Of full fine-tuning's stored weights count the copies in memory, until the float32 ones are made, and the one in
+     * a file that is being read: before there is any working memory. */
+    size_t working = plan.activations + plan.scratch, stored = g->copied + g->largest;
     if (!full)
         plan.weights = g->mapped + g->copied;
-    else if (g->copied > working)
-        plan.weights = g->copied - working;
+    else if (stored > working)
+        plan.weights = stored - working;
     plan.total = sum(&plan);
     return plan;
 }
@@ -382,15 +389,20 @@ static hone_status refuse(const ground *g, const hone_train_options *o, const sk
                                  changes[i].option, changes[i].value);
     if (count == 0 && o->fine_tune_type == HONE_FINE_TUNE_FULL && fits(g, &lora))
         snprintf(advice, sizeof advice, "--fine-tune-type lora");
-    size_t needed = HONE_CEIL_DIV(least.total + HEADROOM, MIB), limit = o->mem_limit / MIB;
+    size_t needed = HONE_CEIL_DIV(least.total + HEADROOM, MIB);
+    char limit[64];
+    if (o->mem_limit < MIB) /* a forgotten unit */
+        snprintf(limit, sizeof limit, "%zu (bytes)", o->mem_limit);
+    else
+        snprintf(limit, sizeof limit, "%zuM", o->mem_limit / MIB);
     if (advice[0])
         return hone_fail(err, HONE_ERR_LIMIT,
-                         "--mem-limit %zuM: the training needs %zu MiB, with all recomputation; it "
+                         "--mem-limit %s: the training needs %zu MiB, with all recomputation; it "
                          "would fit with %s%s",
                          limit, needed, advice, count > 1 ? " (the smallest change first)" : "");
     size_t standing = least.program + least.data + least.tables + least.weights;
     return hone_fail(err, HONE_ERR_LIMIT,
-                     "--mem-limit %zuM: the training needs %zu MiB, with all recomputation, of "
+                     "--mem-limit %s: the training needs %zu MiB, with all recomputation, of "
                      "which the program and the model alone take %zu; no change of one option "
                      "makes it fit: give --mem-limit %zuM",
                      limit, needed, HONE_CEIL_DIV(standing, MIB), needed + ADVICE_SLACK / MIB);

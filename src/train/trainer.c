@@ -290,7 +290,8 @@ hone_status hone_trainer_step(hone_trainer *trainer, const hone_batch *batches, 
     HONE_TRY(make_ready(trainer, batches, count, &j.rows, &j.labels, &j.kept_from, err));
     hone_parallel(trainer->model->options.threads, run_job, &j);
     HONE_TRY(hone_arena_check(&j.arena, err));
-    if (!isfinite(j.loss) || !isfinite(j.grad_norm))
+    trainer->diverged = !isfinite(j.loss) || !isfinite(j.grad_norm);
+    if (trainer->diverged)
         return hone_fail(
             err, HONE_ERR_LIMIT,
             "step %llu: the loss is %g and the gradient's norm %g; train with a lower learning "
@@ -333,7 +334,8 @@ hone_status hone_trainer_save(const hone_trainer *trainer, bool numbered, hone_e
                                err);
     char name[64];
     snprintf(name, sizeof name, "%07llu_adapters.safetensors", (unsigned long long)trainer->steps);
-    HONE_TRY(save_adapter(trainer, "adapter_config.json", err));
+    /* The configuration last: where the weights do not fit on the disk, an earlier adapter stays whole. */
     HONE_TRY(save_adapter(trainer, "adapters.safetensors", err));
+    HONE_TRY(save_adapter(trainer, "adapter_config.json", err));
     return numbered ? save_adapter(trainer, name, err) : HONE_OK;
 }

@@ -18,6 +18,7 @@ typedef struct hone_trainer {
     size_t
         limit; /* of working memory; 0: none. Each step then runs as few blocks again as fit it */
     uint64_t steps; /* done */
+    bool diverged;  /* the last one's loss or gradient was not finite */
 } hone_trainer;
 
 typedef struct hone_step_result {

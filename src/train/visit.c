@@ -18,6 +18,7 @@ static hone_status visit(const hone_model *model, const hone_rows *rows,
                          const hone_train_options *options,
                          bool (*on_row)(void *user, const hone_data_row *row), void *user,
                          hone_error *err) {
+    const size_t seq = hone_data_options_of(options, model, true).seq;
     bool go_on = true;
     for (size_t i = 0; i < rows->count && go_on; i++) {
         hone_example example = {0};
@@ -28,7 +29,7 @@ static hone_status visit(const hone_model *model, const hone_rows *rows,
                              .learnt = example.learnt,
                              .count = example.count,
                              .fault = status == HONE_OK ? NULL : err->message};
-        hone_example_cut(&example, (size_t)options->max_seq_length);
+        hone_example_cut(&example, seq);
         row.kept = example.count;
         row.labels = hone_example_labels(&example);
         go_on = on_row(user, &row);

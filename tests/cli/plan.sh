@@ -75,6 +75,8 @@ for option in --max-seq-length --batch-size --num-layers --rank; do
     is 0 "$option $value fits, as it said"
     cp "$tmp/advice" "$tmp/err"
 done
+train --mem-limit 400
+has err '^hone train: --mem-limit 400 \(bytes\): the training needs' "a forgotten unit shows"
 train --mem-limit 20M
 is 1 "a limit below the model itself is refused"
 has err 'give --mem-limit [0-9]+M$' "with the least that would do"

@@ -33,6 +33,8 @@ train --test --adapter-path "$tmp/a"
 is 0 "--test alone"
 lacks out 'Iter' "--test alone trains nothing"
 has out "^Test loss $loss_of_training," "--test alone tests the adapter that was written"
+train --test --adapter-path "$tmp/a" --json
+has out '"final_loss":null,' "and has no loss of training"
 train --test --adapter-path "$tmp/mistyped"
 is 1 "--test with an adapter that is not there"
 has err 'mistyped/adapter_config\.json' "names it"
@@ -67,6 +69,8 @@ resume --resume-adapter-file "$tmp/alone" --scale 2
 check "without adapter_config.json the options count" test "$(first_loss)" = "$trained"
 train --iters 2 --fine-tune-type full --adapter-path "$tmp/full" --learning-rate 1e-3
 is 0 "full fine-tuning"
+has err '^--scale is of adapters: --fine-tune-type full trains every weight\.$' "what it passes over is named"
+lacks err 'rank|keys|num-layers' "and only that"
 run "$hone" generate --model "$tmp/full" --raw --prompt 'the number' --max-tokens 3
 is 0 "a fully tuned folder is a model"
 for packing in isolate concat; do
@@ -108,6 +112,47 @@ lockstep 2
 is 0 "--lockstep ends well when its input does"
 has out '"iter":2' "--lockstep makes a step for each line"
 lacks out '"iter":3' "--lockstep makes no step without a line"
+
+mkfifo "$tmp/lines"
+"$hone" train --model "$tiny" --data "$data" --iters 4 --adapter-path "$tmp/waits" --json --lockstep --batch-size 2 \
+    >"$tmp/out" 2>"$tmp/err" <"$tmp/lines" &
+pid=$!
+exec 7>"$tmp/lines"
+echo >&7
+for i in $(seq 200); do grep -q '"iter":1,' "$tmp/out" && break; sleep 0.05; done
+kill -TERM $pid
+wait $pid
+status=$? last="hone train --lockstep, then kill -TERM while it waits"
+exec 7>&-
+is 1 "a signal ends the waiting for a line"
+check "and what was learnt is saved" test -s "$tmp/waits/adapters.safetensors"
+
+# An earlier adapter stays whole where the new one's weights do not fit on the disk.
+cp -r "$tmp/a" "$tmp/kept"
+run sh -c 'trap "" XFSZ; ulimit -f 1; exec "$@"' - "$hone" train --model "$tiny" --data "$data" --iters 1 --rank 4 \
+    --scale 7 --adapter-path "$tmp/kept" --val-batches 0
+is 1 "an adapter that cannot be written"
+check "its configuration stays that of the weights" cmp "$tmp/a/adapter_config.json" "$tmp/kept/adapter_config.json"
+check "and the weights stay" cmp "$tmp/a/adapters.safetensors" "$tmp/kept/adapters.safetensors"
+
+# A context shorter than the rows.
+mkdir "$tmp/short"
+cp "$tiny"/* "$tmp/short"
+sed -i 's/"max_position_embeddings": 256/"max_position_embeddings": 4/' "$tmp/short/config.json"
+run "$hone" data --model "$tmp/short" --data "$data"
+has out '^of them +8 cut to 4 tokens' "hone data cuts where training does"
+run "$hone" train --model "$tmp/short" --data "$data" --iters 1 --no-save --val-batches 0
+has out 'iterations of 4 x 4 tokens at most' "and training says so"
+
+# Where the tokenizer does not know what ends a text, the model's configuration does.
+mkdir "$tmp/ends"
+cp "$tiny"/* "$tmp/ends"
+sed -i '/"eos_token"/d' "$tmp/ends/tokenizer_config.json"
+trained() { sed -n 's/.*"iter":4,.*"trained_tokens":\([0-9]*\)[,}].*/\1/p' "$tmp/out"; }
+train --iters 4 --no-save --json --val-batches 0
+with=$(trained)
+run "$hone" train --model "$tmp/ends" --data "$data" --batch-size 2 --iters 4 --no-save --json --val-batches 0
+check "rows end with it: $with" test -n "$with" -a "$(trained)" = "$with"
 
 mkdir "$tmp/mixed"
 printf '{"prompt": "%s", "completion": "%s"}\n' 'a b c d e f g h' x a 'b c d e f g h i' a b >"$tmp/mixed/train.jsonl"
