@@ -26,7 +26,8 @@ void hone_segments_zero_gaps(hone_ctx *ctx, const hone_attention_args *args, boo
  * order, each thread about the same amount. */
 static inline bool hone_segments_mine(const hone_ctx *ctx, size_t before, size_t total) {
     int owner = total > 0 ? (int)((double)before / (double)total * ctx->team.size) : 0;
-    return owner == ctx->team.rank;
+    /* A piece of no units may be the last one: nothing is left for it to start before. */
+    return HONE_MIN(owner, ctx->team.size - 1) == ctx->team.rank;
 }
 
 #endif

@@ -71,6 +71,15 @@ static void stacks_are_released_to_a_mark(void **state) {
     hone_arena_release(&a, mark);
     assert_int_equal(a.saved, 64);
     assert_int_equal(a.peak, 448);
+    assert_int_equal(a.at_peak.saved, 192);
+    assert_int_equal(a.at_peak.scratch, 256);
+    hone_arena_restart_peak(&a);
+    assert_int_equal(a.peak, 64);
+    assert_int_equal(a.at_peak.saved, 64);
+    assert_int_equal(a.at_peak.scratch, 0);
+    hone_arena_scratch(&a, 64);
+    assert_int_equal(a.peak, 128);
+    assert_int_equal(a.at_peak.scratch, 64);
 }
 
 static void what_does_not_fit_is_remembered(void **state) {

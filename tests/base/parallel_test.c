@@ -6,6 +6,7 @@
 
 #include "support.h"
 
+#include <omp.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <unistd.h>
@@ -40,6 +41,17 @@ static void every_rank_runs_once_and_meets_the_others(void **state) {
         for (int i = 0; i < MOST; i++) assert_int_equal(atomic_load(&s.seen[i]), i < threads);
         assert_int_equal(atomic_load(&s.faults), 0);
     }
+}
+
+/* OpenMP may make teams smaller than asked for, by what the machine is doing: memory was planned for all. */
+static void a_team_is_as_large_as_asked_for(void **state) {
+    (void)state;
+    shared s = {0};
+    omp_set_dynamic(1);
+    hone_parallel(MOST, walk, &s);
+    assert_int_equal(atomic_load(&s.size), MOST);
+    assert_true(omp_get_dynamic());
+    omp_set_dynamic(0);
 }
 
 typedef struct places {
@@ -217,6 +229,7 @@ static void the_clock_goes_forward_in_seconds(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_rank_runs_once_and_meets_the_others),
+        cmocka_unit_test(a_team_is_as_large_as_asked_for),
         cmocka_unit_test(pinned_threads_have_processors_of_their_own),
         cmocka_unit_test(pieces_cover_everything_once),
         cmocka_unit_test(the_environment_lowers_the_threads),

@@ -34,6 +34,14 @@ refused 2 '--iters abc: expected a whole number' train --data x --iters abc
 refused 2 '--iters abc: expected a whole number' train --data x --iters=abc
 refused 2 '--iters 1e3: expected a whole number' train --data x --iters 1e3
 refused 2 '--iters 99999999999: the number is too large' train --data x --iters 99999999999
+refused 2 '--iters: the value is empty' train --data x --iters ''
+refused 2 '--learning-rate: the value is empty' train --data x --learning-rate=
+refused 2 '-m: the value is empty' generate --prompt x -m ''
+refused 2 '--iters 010: expected a whole number without a 0 in front' train --data x --iters 010
+refused 2 '--iters 0x10: expected a whole number without' train --data x --iters=0x10
+refused 2 '--resume-adapter-file: with --test alone nothing is trained; --adapter-path' train --data x --test \
+    --resume-adapter-file y
+refused 2 '--mem-limit: with --test alone nothing is trained' train --data x --test --mem-limit 1G
 refused 2 '--learning-rate fast: expected a number' train --data x --learning-rate fast
 refused 2 '"more" is one argument too many' train --data x more
 refused 2 '--data is missing' train

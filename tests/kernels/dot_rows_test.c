@@ -134,6 +134,24 @@ static void test_sizes(void **state) {
     each_tier(sizes);
 }
 
+/* More rows of w than are done between two looks at x, and longer than what is kept of x from one look to the next. */
+static void strips(const hone_kernels *kernels, const char *tier) {
+    for (size_t i = 0; i < 2 * KINDS; i++) {
+        size_t unit = HONE_MAX((size_t)kinds[i / 2].group, hone_dtype_block(kinds[i / 2].dtype));
+        weight_kind f32 = {HONE_F32, 0, 0};
+        problem p = problem_new(kinds[i / 2], 2, 131, HONE_CEIL_DIV(2080, unit) * unit, f32, 3,
+                                i % 2 ? HONE_BF16 : HONE_F32);
+        run(kernels, tier, &p, 0, p.n, HONE_F32, true);
+        run(kernels, tier, &p, 1, p.n, HONE_F32, false);
+        problem_free(&p);
+    }
+}
+
+static void test_strips(void **state) {
+    (void)state;
+    each_tier(strips);
+}
+
 /* An element has the bits that it has alone. */
 static void alone(const hone_kernels *kernels, const char *tier) {
     (void)tier;
@@ -197,6 +215,32 @@ static void test_accuracy(void **state) {
     each_tier(accuracy);
 }
 
+/* An x near the end of float32's range, whose quotients could be beyond it: what is lost is below 2^-118. */
+static void tiny(const hone_kernels *kernels, const char *tier) {
+    for (size_t i = 0; i < KINDS; i++) {
+        weight_kind f32 = {HONE_F32, 0, 0};
+        problem p = problem_new(kinds[i], 1, 5, 384, f32, 1, HONE_F32);
+        for (size_t k = 0; k < 384; k++)
+            dense_set(p.x.data, HONE_F32, k, dense_get(p.x.data, HONE_F32, k) * 0x1p-112);
+        float c[5];
+        hone_dot_rows job = problem_job(&p, c, 5, false);
+        kernels->dot_rows(&job);
+        for (size_t j = 0; j < 5; j++) {
+            double want = 0, sum_abs = 0;
+            add_products(&p, &p.x, p.k + 3, &p.w, 0, j, 1, &want, &sum_abs);
+            if (!(fabs(c[j] - want) <= sum_abs * 1e-5 + 384 * 0x1p-118))
+                fail_msg("%s %s: %g, expected %g", tier, hone_dtype_name(kinds[i].dtype),
+                         (double)c[j], want);
+        }
+        problem_free(&p);
+    }
+}
+
+static void test_tiny(void **state) {
+    (void)state;
+    each_tier(tiny);
+}
+
 /* What is not finite in x shows in every element of c; an x of zeros gives zeros. */
 static void not_finite(const hone_kernels *kernels, const char *tier) {
     (void)tier;
@@ -221,8 +265,9 @@ static void test_not_finite(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sizes), cmocka_unit_test(test_alone),
-                                       cmocka_unit_test(test_accuracy),
-                                       cmocka_unit_test(test_not_finite)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sizes),    cmocka_unit_test(test_strips),
+        cmocka_unit_test(test_alone),    cmocka_unit_test(test_tiny),
+        cmocka_unit_test(test_accuracy), cmocka_unit_test(test_not_finite)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

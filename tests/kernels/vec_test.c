@@ -162,9 +162,54 @@ static void functions(const hone_kernels *k) {
                 y[8] == 0x1p-141f);
 }
 
+/* The exponential that softmax takes where p is bfloat16, as it is summed up: one score a row, the maximum being 0. */
+static void short_exp_of(const hone_kernels *k, const float *x, float *y) {
+    static hone_bf16 p[SWEEP];
+    static float m[SWEEP], correction[SWEEP];
+    static size_t valid[SWEEP];
+    for (size_t i = 0; i < SWEEP; i++) m[i] = 0, y[i] = 0, valid[i] = 1;
+    hone_softmax_tile a = {SWEEP, 1, x, 1, valid, 1, p, 1, HONE_BF16, m, y, correction};
+    k->softmax_tile(&a);
+}
+
+static void short_functions(const hone_kernels *k) {
+    static float x[SWEEP], y[SWEEP];
+    double worst = 0, slope = strcmp(k->vec_name, "scalar") == 0 ? 0x1p-23 : 0x1p-25;
+    for (uint32_t bits = 0x80000000u; bits < 0xc2ae0000u; bits += SWEEP * 101) { /* to -87 */
+        for (uint32_t i = 0; i < SWEEP; i++) {
+            uint32_t b = HONE_MIN(bits + i * 101, 0xc2ae0000u);
+            memcpy(&x[i], &b, 4);
+        }
+        short_exp_of(k, x, y);
+        for (size_t i = 0; i < SWEEP; i++) {
+            double want = exp((double)x[i]);
+            double bound = 2e-7 + fabs((double)x[i]) * slope,
+                   share = fabs((double)y[i] / want - 1) / bound;
+            if (!(share <= worst)) worst = share;
+        }
+    }
+    print_message("  short exp: %.3f of its bound\n", worst);
+    assert_true(worst <= 1);
+
+    /* silu of every bfloat16 down to -87: the sigmoid's 2^-13, and the result's rounding. */
+    hone_bf16 one = hone_f32_to_bf16(1), h;
+    for (uint32_t i = 0; i < 0x10000; i++) {
+        hone_bf16 gate = (hone_bf16)i;
+        double g = hone_bf16_to_f32(gate), want = silu_exact(g);
+        if (!isfinite(g) || g < -87 || fabs(g) < 0x1p-120) continue;
+        k->silu_mul(1, HONE_BF16, &gate, &one, &h);
+        assert_true(fabs(hone_bf16_to_f32(h) - want) <= (0x1p-8 + 0x1p-13) * fabs(want));
+    }
+}
+
 static void test_functions(void **state) {
     (void)state;
     each_vec_tier(functions);
+}
+
+static void test_short_functions(void **state) {
+    (void)state;
+    each_vec_tier(short_functions);
 }
 
 /* ---- rms_norm ---- */
@@ -623,7 +668,7 @@ int main(void) {
         cmocka_unit_test(test_rope),        cmocka_unit_test(test_silu_mul),
         cmocka_unit_test(test_softmax),     cmocka_unit_test(test_cross_entropy),
         cmocka_unit_test(test_elementwise), cmocka_unit_test(test_conversion),
-        cmocka_unit_test(test_same_dot),
+        cmocka_unit_test(test_same_dot),    cmocka_unit_test(test_short_functions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

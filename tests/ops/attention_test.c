@@ -270,11 +270,38 @@ static void more_queries_than_tiles(void **state) {
                     .kv_rows = 1110});
 }
 
+/* More queries than keys: the first see nothing, whole tiles of them too. */
+static void queries_without_keys(void **state) {
+    (void)state;
+    check((problem){.heads = 4,
+                    .kv_heads = 2,
+                    .dim = 16,
+                    .backward = true,
+                    .segments = {{0, 9, 0, 9}, {9, 159, 9, 29}},
+                    .segment_count = 2,
+                    .q_rows = 160,
+                    .kv_rows = 29});
+}
+
+/* Keys that no query asks for have no gradient. */
+static void keys_without_queries(void **state) {
+    (void)state;
+    check((problem){.heads = 4,
+                    .kv_heads = 2,
+                    .dim = 16,
+                    .backward = true,
+                    .segments = {{0, 0, 0, 3}, {0, 9, 3, 12}, {9, 9, 12, 40}},
+                    .segment_count = 3,
+                    .q_rows = 9,
+                    .kv_rows = 41});
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_sequence),   cmocka_unit_test(packed_segments_odd_head),
-        cmocka_unit_test(long_with_gaps), cmocka_unit_test(cache),
-        cmocka_unit_test(single_tokens),  cmocka_unit_test(more_queries_than_tiles),
+        cmocka_unit_test(one_sequence),         cmocka_unit_test(packed_segments_odd_head),
+        cmocka_unit_test(long_with_gaps),       cmocka_unit_test(cache),
+        cmocka_unit_test(single_tokens),        cmocka_unit_test(more_queries_than_tiles),
+        cmocka_unit_test(queries_without_keys), cmocka_unit_test(keys_without_queries),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

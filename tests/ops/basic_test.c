@@ -121,6 +121,36 @@ static void on_any_team(void **state) {
     free(w), free(m), free(v), free(g);
 }
 
+/* Two sums in turns, whose partial sums lie at the same place: who is late may not find the next one's. */
+typedef struct sums {
+    const float *x;
+    size_t many, few;
+    double want[2];
+    size_t wrong[2]; /* by thread */
+} sums;
+
+static void sum_often(hone_ctx *ctx, void *argument) {
+    sums *s = argument;
+    for (int i = 0; i < (hone_ctx_planning(ctx) ? 1 : 50000); i++) {
+        double many = hone_sum_squares(ctx, s->x, s->many),
+               few = hone_sum_squares(ctx, s->x, s->few);
+        if (!hone_ctx_planning(ctx))
+            s->wrong[ctx->team.rank] += many != s->want[0] || few != s->want[1];
+    }
+}
+
+static void sums_in_turns(void **state) {
+    (void)state;
+    enum { MANY = 16384 + 1 };
+    static float x[MANY];
+    hone_kernels kernels;
+    hone_kernels_select(hone_cpu_detect(), &kernels);
+    for (size_t i = 0; i < MANY; i++) x[i] = i == MANY - 1 ? 2 : 1;
+    sums s = {x, MANY, 3, {MANY + 3, 3}, {0}};
+    ops_run(&kernels, HONE_F32, 2, sum_often, &s);
+    for (int t = 0; t < 2; t++) assert_int_equal(s.wrong[t], 0);
+}
+
 static void sets_by_name(void **state) {
     (void)state;
     assert_ptr_equal(hone_op_set_find("naive"), &hone_ops_naive);
@@ -131,6 +161,7 @@ static void sets_by_name(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(on_any_team),
+                                       cmocka_unit_test(sums_in_turns),
                                        cmocka_unit_test(sets_by_name)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

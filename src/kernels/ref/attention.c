@@ -51,7 +51,8 @@ static double dot(size_t n, const double *x, const double *y) {
 static size_t probabilities(const hone_ref_attention *a, const hone_ref_segment *s, size_t i,
                             size_t head, const work *x) {
     double *p = x->p;
-    size_t count = s->kv_end - (s->q_end - i) + 1 - s->kv_begin;
+    size_t keys = s->kv_end - s->kv_begin, later = s->q_end - i - 1;
+    size_t count = keys > later ? keys - later : 0;
     double m = -INFINITY, sum = 0;
     for (size_t j = 0; j < count; j++) {
         p[j] = dot(a->head_dim, x->q + at_q(a, i, head), x->k + at_kv(a, s->kv_begin + j, head)) /

@@ -116,6 +116,10 @@ static void softmax_rows(const hone_naive_attention *job, const hone_naive_block
     for (size_t r = block->row; r < block->row + block->rows; r++) {
         size_t at = block->scores + r * block->keys;
         float m = -INFINITY, l = 0, correction;
+        if (hone_segment_visible(block->segment, r) == 0) { /* all is masked */
+            memset((float *)out + at, 0, block->keys * sizeof(float));
+            continue;
+        }
         hone_softmax_tile tile = {
             .rows = 1,
             .cols = block->keys,
