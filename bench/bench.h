@@ -19,7 +19,7 @@ enum { BENCH_MOST_ROUNDS = 41 };
 
 typedef struct bench_options {
     int quick;
-    int peer_limit; /* seconds that a peer may take until its first step, and for each */
+    int peer_limit; /* seconds that a peer may take for its first two steps, and for each one after */
     const char *hone, *model, *data; /* paths */
     const char *peers;               /* a virtual environment, or NULL */
     const char *json, *html;         /* files to write */
@@ -145,6 +145,7 @@ typedef struct bench_row {
     const double *peak_fractions;  /* [count] */
     double intensity;              /* FLOPs by byte that has to be moved; 0: unknown */
     bench_bar bar;
+    bool wrong;         /* what was computed is not right: the bar is not met */
     const char *reason; /* why there is no value, no reference; a remark; NULL: none */
 } bench_row;
 void bench_add(bench *b, const bench_row *row);
@@ -216,7 +217,7 @@ typedef struct bench_flops {
     double prompt;     /* of a prompt of 512 tokens, logits of the last alone */
     double weight_bytes;
 } bench_flops;
-bench_flops bench_model_flops(const bench *b, int length);
+hone_status bench_model_flops(const bench *b, int length, bench_flops *out, hone_error *err);
 
 /* ---- oneDNN (onednn.c, where it is installed) ---- */
 

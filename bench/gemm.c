@@ -92,6 +92,7 @@ static void add_rows(bench *b, const bench_case *cases, const bench_job *jobs, b
         }
 #ifdef BENCH_ONEDNN
         if (!agrees(b, &cases[i], reason, sizeof reason)) {
+            row.wrong = true;
             bench_add_missing(b, row, reason);
             continue;
         }

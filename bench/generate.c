@@ -92,9 +92,19 @@ static void long_prompt(bench *b, stream *s, const bench_flops *flops) {
 void bench_generate(bench *b) {
     stream s = {.model = NULL};
     hone_error err;
-    bench_flops flops = bench_model_flops(b, PROMPT);
+    bench_flops flops;
     hone_model_options options = {.threads = b->threads};
-    bench_need(hone_model_open(b->options.model, &options, &s.model, &err), &err);
+    hone_status status = bench_model_flops(b, PROMPT, &flops, &err);
+    if (status == HONE_OK) status = hone_model_open(b->options.model, &options, &s.model, &err);
+    if (status != HONE_OK) {
+        bench_row row = {.section = "generate", .name = "one stream", .unit = "tokens/s"};
+        row.bar = BENCH_BAR_GENERATE;
+        bench_add_missing(b, row, err.message);
+        row.name = "prompt of 512 tokens";
+        row.bar = BENCH_BAR_PROMPT;
+        bench_add_missing(b, row, err.message);
+        return;
+    }
     fill_ids(&s);
     one_stream(b, &s, &flops);
     long_prompt(b, &s, &flops);

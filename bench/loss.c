@@ -70,8 +70,10 @@ static void measure(bench *b, hone_dtype compute) {
     row.series = "loss";
     row.reference = "the multiply kernel";
     row.bar = BENCH_BAR_LOSS_RATE;
+    /* x in, dX out, the head as stored: once each. */
+    double element = (double)hone_dtype_block_bytes(compute);
     row.intensity =
-        loss.job.work / (2.0 * ((double)ROWS * HIDDEN * 6 + VOCAB * HIDDEN * 34.0 / 32));
+        loss.job.work / ((double)ROWS * HIDDEN * (element + 4) + VOCAB * HIDDEN * 34.0 / 32);
     snprintf(name, sizeof name, "loss and gradient in %s", hone_dtype_name(compute));
     bench_add_rate(b, row, &jobs[0], &jobs[1], &jobs[2], 1e9);
     snprintf(name, sizeof name, "extra memory in %s", hone_dtype_name(compute));

@@ -59,9 +59,10 @@ static void set_verdict(json_t *object, const bench_row *row) {
     set(object, "limit", json_real(bar->limit));
     set(object, "figure", number(figure));
     set(object, "verdict",
-        json_string(isnan(figure) ? "not measurable here"
-                    : met         ? "met"
-                                  : "not met"));
+        json_string(row->wrong      ? "not met"
+                    : isnan(figure) ? "not measurable here"
+                    : met           ? "met"
+                                    : "not met"));
 }
 
 void bench_add(bench *b, const bench_row *row) {
@@ -247,7 +248,7 @@ static bar_sum sum_bar(const json_t *rows, const bench_bar_info *bar) {
         double value = real_of(row, "figure");
         sum.met += strcmp(verdict, "met") == 0;
         sum.missed += strcmp(verdict, "not met") == 0;
-        sum.missing += isnan(value);
+        sum.missing += strcmp(verdict, "not measurable here") == 0;
         bool worse = bar->at_least ? value < sum.worst : value > sum.worst;
         if (!isnan(value) ? !sum.worst_row || isnan(sum.worst) || worse : !sum.worst_row) {
             sum.worst = value;

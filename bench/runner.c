@@ -93,23 +93,22 @@ bool bench_runner_finish(bench_runner *r) {
 
 void bench_runner_stop(bench_runner *r) { hone_worker_stop(&r->worker); }
 
-bench_flops bench_model_flops(const bench *b, int length) {
+hone_status bench_model_flops(const bench *b, int length, bench_flops *out, hone_error *err) {
     hone_model *model = NULL;
     hone_model_info i;
-    hone_error err;
-    bench_need(hone_model_open(b->options.model, NULL, &model, &err), &err);
+    HONE_TRY(hone_model_open(b->options.model, NULL, &model, err));
     hone_model_get_info(model, &i);
     double h = i.hidden, q = (double)i.heads * i.head_dim, kv = (double)i.kv_heads * i.head_dim,
            f = i.ffn, layers = i.layers;
     double linear = layers * (2 * h * q + 2 * h * kv + 3 * h * f), head = (double)i.vocab * h;
     double adapters = layers * LORA_RANK * (2 * (h + q) + 2 * (h + kv) + 3 * (h + f));
     double product = layers * q * (length + 1); /* one causal product of attention, by token */
-    bench_flops flops = {
+    *out = (bench_flops){
         .lora = 4 * (linear + head) + 6 * adapters + 7 * product,
         .full = 6 * (linear + head) + 7 * product,
         .prompt = PROMPT * (2 * linear + 2 * layers * q * (PROMPT + 1)) + 2 * head,
         .weight_bytes = (double)i.weight_bytes,
     };
     hone_model_free(&model);
-    return flops;
+    return HONE_OK;
 }

@@ -229,9 +229,23 @@ static void run_long(bench *b, bool checkpoint) {
     bench_add_value(b, memory, r.peak_mib);
 }
 
+static void add_missing_way(bench *b, const way *w, const char *reason) {
+    bench_row row = {.section = "train", .name = w->name, .unit = "tokens/s", .bar = w->rate};
+    bench_add_missing(b, row, reason);
+    row.unit = "MiB";
+    row.bar = w->memory;
+    bench_add_missing(b, row, reason);
+}
+
 void bench_train(bench *b) {
     bool measured[WAYS] = {false};
-    bench_flops flops = bench_model_flops(b, 256);
+    bench_flops flops;
+    hone_error err;
+    if (bench_model_flops(b, 256, &flops, &err) != HONE_OK) {
+        for (int w = 0; w < WAYS; w++)
+            if (!skipped(b, w, false)) add_missing_way(b, &ways[w], err.message);
+        return;
+    }
     for (int g = 0; g < (int)(sizeof groups / sizeof *groups); g++)
         run_group(b, g, measured, &flops);
 }

@@ -33,6 +33,10 @@ is 0 "passing tests pass"
 last_line "2 passed, 0 failed" "cmocka's count is taken"
 runner -g "$tree/build"
 last_line "2 passed, 0 failed, 0 skipped" "-g always names the skipped"
+for jobs in 0 two; do
+    run timeout 20 "$tree/tools/run-tests" -j $jobs "$tree/build"
+    is 2 "$jobs at a time make no sense"
+done
 
 fake mixed "$mixed"
 runner "$tree/build" mixed
