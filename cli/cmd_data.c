@@ -63,10 +63,7 @@ static bool print_run(summary *s, const hone_data_row *row, size_t begin, size_t
     if (s->status != HONE_OK) return false;
     const char *before = s->color ? "\033[32m" : "[", *after = s->color ? "\033[0m" : "]";
     if (row->learnt[begin]) fputs(before, stdout);
-    for (size_t i = 0; i < size; i++) {
-        unsigned char c = (unsigned char)text[i];
-        putchar((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f ? '?' : c);
-    }
+    hone_cli_put_text(stdout, text, size);
     if (row->learnt[begin]) fputs(after, stdout);
     hone_free(text);
     return true;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 enum { PROMPT_LIMIT = 16 << 20 };
 
@@ -113,7 +114,9 @@ static hone_status prompt_ids(const hone_model *model, int32_t **ids, size_t *co
 
 static bool on_text(void *user, const char *text, size_t size) {
     (void)user;
-    return fwrite(text, 1, size, stdout) == size && hone_cli_flush() && !hone_cli_interrupted();
+    bool written = isatty(STDOUT_FILENO) ? hone_cli_put_text(stdout, text, size)
+                                         : fwrite(text, 1, size, stdout) == size;
+    return written && hone_cli_flush() && !hone_cli_interrupted();
 }
 
 static void print_figures(const hone_generate_result *r) {

@@ -50,6 +50,8 @@ static void print_visible(const char *text, size_t size) {
             printf("\\\\");
         else if (c < 0x20 || c == 0x7f)
             printf("\\x%02x", c);
+        else if (c == 0xc2 && i + 1 < size && (unsigned char)text[i + 1] < 0xa0)
+            printf("\\x%02x\\x%02x", c, (unsigned char)text[++i]); /* U+0080 to U+009F */
         else
             putchar(c);
     }

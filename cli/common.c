@@ -18,10 +18,20 @@
 
 static void print_name(const char *verb) { fprintf(stderr, verb ? "hone %s: " : "hone: ", verb); }
 
-/* Text that may come from a file: control characters would change the terminal. */
+bool hone_cli_put_text(FILE *to, const char *text, size_t size) {
+    for (size_t i = 0; i < size; i++) {
+        const unsigned char c = (unsigned char)text[i],
+                            next = i + 1 < size ? (unsigned char)text[i + 1] : 0;
+        bool c1 = c == 0xc2 && next >= 0x80 && next < 0xa0; /* U+0080 to U+009F */
+        bool control = c1 || (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f;
+        if (putc(control ? '?' : c, to) == EOF) return false;
+        i += c1;
+    }
+    return true;
+}
+
 static void print_sentence(const char *text) {
-    for (; *text; text++)
-        fputc(iscntrl((unsigned char)*text) && *text != '\n' ? '?' : *text, stderr);
+    hone_cli_put_text(stderr, text, strlen(text));
     fputc('\n', stderr);
 }
 

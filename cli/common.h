@@ -57,6 +57,10 @@ int hone_cli_fail(const char *verb, const hone_error *err);
 /* The same for a mistake on the command line, with a hint at --help; returns HONE_EXIT_USAGE. */
 int hone_cli_usage(const char *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Writes text that may come from a file or a model: control characters, which would change a terminal, become '?', but
+ * for line ends and tabs. False when that failed. */
+bool hone_cli_put_text(FILE *to, const char *text, size_t size);
+
 /* Flushes standard output: false when that failed now or before. */
 bool hone_cli_flush(void);
 

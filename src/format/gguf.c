@@ -17,6 +17,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 
 enum {
     DEFAULT_ALIGNMENT = 32,
+    LEAST_ALIGNMENT =
+        8, /* of numbers of 64 bits; every alignment is a multiple of it by the specification */
     MOST_ALIGNMENT = 1 << 20,
     MOST_TENSORS = 1000000,
     LEAST_ENTRY = 8 + 1 + 4 + 1,      /* bytes of the shortest key, a type, a value of one byte */
@@ -147,10 +149,11 @@ static hone_status read_alignment(const hone_file_set *set, size_t *alignment, h
     int64_t value;
     HONE_TRY(hone_gguf_get_int(set, "general.alignment", 1, MOST_ALIGNMENT, DEFAULT_ALIGNMENT,
                                &value, err));
-    if ((value & (value - 1)) != 0) {
-        return hone_fail(err, HONE_ERR_FORMAT,
-                         "%s: metadata \"general.alignment\" is %lld; expected a power of two",
-                         set->path, (long long)value);
+    if ((value & (value - 1)) != 0 || value < LEAST_ALIGNMENT) {
+        return hone_fail(
+            err, HONE_ERR_FORMAT,
+            "%s: metadata \"general.alignment\" is %lld; expected a power of two, 8 or more",
+            set->path, (long long)value);
     }
     *alignment = (size_t)value;
     return HONE_OK;

@@ -130,6 +130,11 @@ static hone_status gguf_rope(const hone_file_set *set, const char *arch, hone_co
                              "%s: rope_freqs.weight should be %d float32 values", set->path,
                              c->head_dim / 2);
         c->rope_divisors = divisors->data;
+        for (size_t i = 0; i < divisors->shape[0]; i++)
+            if (!(c->rope_divisors[i] > 0) || !isfinite(c->rope_divisors[i]))
+                return hone_fail(err, HONE_ERR_FORMAT,
+                                 "%s: rope_freqs.weight[%zu] is %g, expected more than 0",
+                                 set->path, i, (double)c->rope_divisors[i]);
     }
     return HONE_OK;
 }

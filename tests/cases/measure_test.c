@@ -150,6 +150,46 @@ static bool agrees(const hone_case_run *run, const hone_case_run *trusted) {
 
 static void refill(hone_team team, void *argument) { hone_case_refill(argument, 77, team); }
 
+static double value_at(const hone_case_tensor *t, size_t i) {
+    return (double)(t->dtype == HONE_F32 ? ((const float *)t->data)[i]
+                                         : hone_bf16_to_f32(((const hone_bf16 *)t->data)[i]));
+}
+
+static void put_at(const hone_case_tensor *t, size_t i, double value) {
+    if (t->dtype == HONE_F32)
+        ((float *)t->data)[i] = (float)value;
+    else
+        ((hone_bf16 *)t->data)[i] = hone_f32_to_bf16((float)value);
+}
+
+/* Each of the two rules alone says no: one element beyond its own bound, by so little that the norm of all does not
+ * tell; all elements within theirs, but more of them than the norm allows. Counts those there is room for. */
+static void each_rule_shows(const hone_case_run *run, const hone_case_run *trusted, size_t i,
+                            int shown[2]) {
+    const hone_case_tensor *t = &run->tensor[i], *want = &trusted->tensor[i];
+    const hone_case_bounds b = run->kind->bounds(run, i);
+    size_t count = t->rows * t->cols, at = count / 2;
+    double squares = 0;
+    for (size_t k = 0; k < count; k++) squares += pow(value_at(want, k), 2);
+    double size = fmax(sqrt(squares / (double)count), b.floor), before = value_at(t, at);
+    double away = 2.5 * (b.absolute * size + b.relative * fabs(value_at(want, at)));
+    if (count >= 64 && away <= b.norm * size * sqrt((double)count)) {
+        put_at(t, at, value_at(want, at) + away);
+        assert_false(agrees(run, trusted));
+        put_at(t, at, before);
+        shown[0]++;
+    }
+    if (count < 64 || t->dtype != HONE_F32 || b.absolute < 2 * b.norm) return;
+    float *kept = malloc(t->bytes);
+    assert_non_null(kept);
+    memcpy(kept, t->data, t->bytes);
+    for (size_t k = 0; k < count; k++) put_at(t, k, value_at(want, k) + 3 * b.norm * size);
+    assert_false(agrees(run, trusted));
+    memcpy(t->data, kept, t->bytes);
+    free(kept);
+    shown[1]++;
+}
+
 /* Another team fills with the same contents, which look like those of hone_case_open. */
 static void assert_refill(const hone_case_run *run) {
     hone_case_run other;
@@ -177,7 +217,7 @@ static void assert_refill(const hone_case_run *run) {
 }
 
 /* A room's tensors are seen by a second run in the same memory, which fills nothing. */
-static void share_run(const hone_case *kind, const hone_case_shape *shape) {
+static void share_run(const hone_case *kind, const hone_case_shape *shape, int shown[2]) {
     size_t bytes[HONE_CASE_SPACES];
     hone_case_run own, other, naive;
     hone_kernels kernels;
@@ -215,6 +255,7 @@ static void share_run(const hone_case *kind, const hone_case_shape *shape) {
         memcpy(last + 2, (const char *)&much + 2, 2);
         assert_false(agrees(&own, &naive));
         memcpy(last, before, 4);
+        each_rule_shows(&own, &naive, i, shown);
     }
     assert_true(agrees(&own, &naive));
     hone_case_close(&own);
@@ -225,16 +266,18 @@ static void share_run(const hone_case *kind, const hone_case_shape *shape) {
 
 static void test_shared_runs(void **state) {
     (void)state;
+    int shown[2] = {0, 0};
     const hone_case *kind;
     for (size_t i = 0; (kind = hone_case_at(i)); i++) {
         hone_case_shape shapes[4];
         hone_case_bench_shapes(kind, NULL, shapes, 4);
         if (!kind->backward) continue;
-        share_run(kind, &shapes[0]);
+        share_run(kind, &shapes[0], shown);
         shapes[0].compute = HONE_BF16;
         if (kind->linear) shapes[0].weight = HONE_Q4_1;
-        share_run(kind, &shapes[0]);
+        share_run(kind, &shapes[0], shown);
     }
+    assert_true(shown[0] > 0 && shown[1] > 0);
 }
 
 /* Whatever is drawn can be run, and the shipped set is right there. */

@@ -43,6 +43,27 @@ json.dump(t, open(sys.argv[1], "w"))
 END
 run "$hone" generate --model "$tmp/padded" --raw --prompt 'a thing' --max-tokens 60 --ignore-eos --temp 1 --quiet
 is 0 "rows of the embedding that are no tokens are not drawn"
+# A model whose words are what terminals act on.
+mkdir "$tmp/escapes"
+cp "$tiny"/* "$tmp/escapes"
+python3 - "$tmp/escapes/tokenizer.json" <<'END'
+import json, sys
+t = json.load(open(sys.argv[1]))
+vocab = t["model"]["vocab"]
+t["model"]["vocab"] = {k if v < 300 else "\u001b[%dm\u009b" % v: v for k, v in vocab.items()}
+pairs = [(m if isinstance(m, list) else m.split(" ")) for m in t["model"]["merges"]]
+t["model"]["merges"] = [p for p in pairs if all(w in t["model"]["vocab"] for w in (*p, "".join(p)))]
+json.dump(t, open(sys.argv[1], "w"))
+END
+escape=$(printf '\033\\[')
+words() { "$hone" generate --model "$tmp/escapes" --raw --prompt 'a' --max-tokens 40 --ignore-eos --temp 2 --quiet; }
+words >"$tmp/words"
+check "a file gets the model's words as they are" grep -aq "$escape" "$tmp/words"
+export hone tmp
+export -f words
+python3 -c 'import pty; pty.spawn(["bash", "-c", "words"])' >"$tmp/words" </dev/null
+check "a terminal does not" sh -c '! grep -aq "$1" "$2"' - "$escape" "$tmp/words"
+check "but what they hold beside that" grep -aq '?\[3[0-9]*m?' "$tmp/words"
 run "$hone" generate --model "$tiny" --prompt 'hi'
 is 1 "a chat without a chat template"
 has err 'has no chat template' "it says that there is no template"

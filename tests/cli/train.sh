@@ -139,6 +139,10 @@ check "and the weights stay" cmp "$tmp/a/adapters.safetensors" "$tmp/kept/adapte
 mkdir "$tmp/short"
 cp "$tiny"/* "$tmp/short"
 sed -i 's/"max_position_embeddings": 256/"max_position_embeddings": 4/' "$tmp/short/config.json"
+printf '{"text": "a \\u009b31m b \\u001b[0m"}\n' >"$tmp/escapes.jsonl"
+run "$hone" data --model "$tiny" --data "$tmp/escapes.jsonl" --show 1
+is 0 "rows with what a terminal would act on"
+check "are shown without it" sh -c '! LC_ALL=C grep -q "$(printf "\033\\|\302\233")" "$1"' - "$tmp/out"
 run "$hone" data --model "$tmp/short" --data "$data"
 has out '^of them +8 cut to 4 tokens' "hone data cuts where training does"
 run "$hone" train --model "$tmp/short" --data "$data" --iters 1 --no-save --val-batches 0

@@ -72,6 +72,8 @@ static const corrupt_case cases[] = {
     {"one key twice", HEAD(0, 3) "s=k u32=7 u8=1 s=j u32=7 u8=1 s=k u32=7 u8=0", F,
      "byte 60: the metadata key \"k\" appears twice"},
     {"alignment 0", HEAD(0, 1) ALIGNMENT "u32=4 u32=0", F, "\"general.alignment\" holds 0"},
+    {"alignment 4", HEAD(0, 1) ALIGNMENT "u32=4 u32=4", F,
+     "\"general.alignment\" is 4; expected a power of two, 8 or more"},
     {"alignment 24", HEAD(0, 1) ALIGNMENT "u32=4 u32=24", F,
      "\"general.alignment\" is 24; expected a power of two"},
     {"alignment 2^31", HEAD(0, 1) ALIGNMENT "u32=4 u32=0x80000000", F,
