@@ -99,8 +99,8 @@ static void warm_up(turns *t, entrant *e) {
     if (e->running && !e->way && e->seconds[0] > SLOW_SECONDS) e->steps = e->rounds = 1;
     if (!e->running && strncmp(e->runner.reason, "stopped", 7) == 0)
         snprintf(e->runner.reason, sizeof e->runner.reason,
-                 "stopped after %.0f s, before its second step was done",
-                 hone_clock_seconds() - begin);
+                 "stopped after %.0f s, before its %s step was done", hone_clock_seconds() - begin,
+                 e->way ? "first" : "second");
 }
 
 static void take_turns(turns *t, entrant *entrants, int count) {

@@ -2,6 +2,7 @@
 #include "commands.h"
 #include "common.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <poll.h>
@@ -188,14 +189,28 @@ static void tell_of_adapters(void) {
                     names[i]);
 }
 
+/* Options that do not go with others. */
+static int check_together(void) {
+    if (given.kernels && given.ops)
+        return hone_cli_usage(verb.name, "--kernels are a set of operations: leave out --ops");
+    if (given.plan && given.test && !given.train)
+        return hone_cli_usage(verb.name, "--plan: with --test alone nothing is trained");
+    if (given.test && !given.train && (given.resume || given.mem_limit))
+        return hone_cli_usage(verb.name, "--%s: with --test alone nothing is trained%s",
+                              given.resume ? "resume-adapter-file" : "mem-limit",
+                              given.resume ? "; --adapter-path names what is tested" : "");
+    if (given.plan && given.resume && access(given.resume, R_OK) != 0)
+        return hone_cli_usage(verb.name, "--resume-adapter-file %s: %s", given.resume,
+                              strerror(errno));
+    return HONE_CLI_GO;
+}
+
 static int read_options(hone_train_options *train, hone_model_options *model, const char **keys,
                         size_t key_count) {
     static const char *const kinds[] = {"lora", "full"}, *const packings[] = {"none", "isolate",
                                                                               "concat"};
     static const char *const sets[] = {"fused", "naive"};
     *train = hone_train_defaults();
-    if (given.kernels && given.ops)
-        return hone_cli_usage(verb.name, "--kernels are a set of operations: leave out --ops");
     int code = HONE_CLI_GO, kind = choose("fine-tune-type", given.fine_tune_type, kinds, 2);
     int packing = choose("packing", given.packing, packings, 3),
         set = choose("ops", given.ops, sets, 2);
@@ -217,12 +232,8 @@ static int read_options(hone_train_options *train, hone_model_options *model, co
         (!hone_cli_parse_size(given.mem_limit, &train->mem_limit) || train->mem_limit == 0))
         return hone_cli_usage(verb.name, "--mem-limit %s: expected a size, like 400M or 1.5G",
                               given.mem_limit);
-    if (given.plan && given.test && !given.train)
-        return hone_cli_usage(verb.name, "--plan: with --test alone nothing is trained");
-    if (given.test && !given.train && (given.resume || given.mem_limit))
-        return hone_cli_usage(verb.name, "--%s: with --test alone nothing is trained%s",
-                              given.resume ? "resume-adapter-file" : "mem-limit",
-                              given.resume ? "; --adapter-path names what is tested" : "");
+    code = check_together();
+    if (code != HONE_CLI_GO) return code;
     if (kind == 1) tell_of_adapters();
     if (given.iters < 1)
         return hone_cli_usage(verb.name, "--iters %d: expected 1 or more", given.iters);
@@ -360,6 +371,14 @@ static json_t *json_of(const hone_model_info *model, const hone_train_event *e) 
     return NULL;
 }
 
+/* Whether the training will write over an adapter that it does not go on from. */
+static bool replaces_adapter(const hone_train_options *train) {
+    char path[4096];
+    if (!train->adapter_path || train->resume_adapter_file) return false;
+    int size = snprintf(path, sizeof path, "%s/adapters.safetensors", train->adapter_path);
+    return size < (int)sizeof path && access(path, F_OK) == 0;
+}
+
 static void print_start(const report *r, const hone_train_event *e) {
     double trainable = (double)e->trainable, all = (double)e->parameters;
     const hone_model_info *m = &r->model;
@@ -376,6 +395,9 @@ static void print_start(const report *r, const hone_train_event *e) {
     printf("Memory: %.0f MiB planned%s, %d of %d blocks run again in backward\n",
            (double)e->plan->total / mib, r->train->packing == HONE_PACKING_NONE ? " at most" : "",
            e->plan->recomputed, e->plan->blocks);
+    if (replaces_adapter(r->train))
+        printf("Adapter: the one in %s is replaced; --adapter-path names another folder\n",
+               r->train->adapter_path);
 }
 
 static void print_step(report *r, const hone_train_event *e) {

@@ -202,6 +202,10 @@ static void assert_refill(const hone_case_run *run) {
         const void *own = t->start ? t->start : t->data;
         assert_memory_equal(
             own, other.tensor[i].start ? other.tensor[i].start : other.tensor[i].data, t->bytes);
+        size_t block = hone_dtype_block_bytes(t->dtype), codes = 16; /* at a block's end */
+        if (hone_dtype_block(t->dtype) > 1 && t->bytes >= 2 * block)
+            assert_memory_not_equal((const char *)own + block - codes,
+                                    (const char *)own + 2 * block - codes, codes);
         if (t->dtype != HONE_F32 || t->scale == 0 || t->rows * t->cols < 1000) continue;
         double squares = 0, sum = 0, count = (double)(t->rows * t->cols);
         for (size_t k = 0; k < t->rows * t->cols; k++) {

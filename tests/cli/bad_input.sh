@@ -41,6 +41,7 @@ refused 2 '--iters 010: expected a whole number without a 0 in front' train --da
 refused 2 '--iters 0x10: expected a whole number without' train --data x --iters=0x10
 refused 2 '--resume-adapter-file: with --test alone nothing is trained; --adapter-path' train --data x --test \
     --resume-adapter-file y
+refused 2 '--resume-adapter-file /nowhere: No such file' train --data x --plan --resume-adapter-file /nowhere
 refused 2 '--mem-limit: with --test alone nothing is trained' train --data x --test --mem-limit 1G
 refused 2 '--learning-rate fast: expected a number' train --data x --learning-rate fast
 refused 2 '"more" is one argument too many' train --data x more

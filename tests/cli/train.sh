@@ -29,6 +29,10 @@ loss_of_training=$(sed -n 's/^Test loss \([0-9.]*\),.*/\1/p' "$tmp/out")
 check "the adapter's files" test -s "$tmp/a/adapters.safetensors" -a -s "$tmp/a/adapter_config.json" -a \
     -s "$tmp/a/0000005_adapters.safetensors"
 check "nothing is left beside them" test "$(ls "$tmp/a" | wc -l)" -eq 4
+lacks out '^Adapter:' "an empty folder loses nothing"
+cp -r "$tmp/a" "$tmp/again"
+train --iters 1 --adapter-path "$tmp/again" --val-batches 0
+has out "^Adapter: the one in $tmp/again is replaced" "an adapter that goes is told"
 train --test --adapter-path "$tmp/a"
 is 0 "--test alone"
 lacks out 'Iter' "--test alone trains nothing"
