@@ -214,19 +214,21 @@ static int bad_number(const hone_cli_verb *verb, int argc, const char **argv, co
 
 /* popt takes an empty value, as of a variable that a script did not set, for 0, and 010 for 8. */
 static int check_numbers(const hone_cli_verb *verb, int argc, const char **argv) {
-    for (int i = 2; i < argc; i++) {
-        size_t length = strcspn(argv[i], "=");
-        unsigned kind = kind_of(verb, argv[i], length);
+    for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        const char *word = argv[i];
+        size_t length = strcspn(word, "=");
+        unsigned kind = kind_of(verb, word, length);
+        if (kind == POPT_ARG_NONE) continue;
+        const char *value = word[length]   ? word + length + 1
+                            : i + 1 < argc ? argv[++i] /* whatever it looks like */
+                                           : "";
         bool number = kind == POPT_ARG_INT || kind == POPT_ARG_DOUBLE;
-        const char *value = argv[i][length] ? argv[i] + length + 1
-                            : i + 1 < argc  ? argv[i + 1]
-                                            : "";
         if (number && !*value)
-            return hone_cli_usage(verb->name, "%.*s: the value is empty", (int)length, argv[i]);
+            return hone_cli_usage(verb->name, "%.*s: the value is empty", (int)length, word);
         if (kind == POPT_ARG_INT && value[0] == '0' && value[1] != '\0')
             return hone_cli_usage(verb->name,
                                   "%.*s %s: expected a whole number without a 0 in front",
-                                  (int)length, argv[i], value);
+                                  (int)length, word, value);
     }
     return HONE_CLI_GO;
 }

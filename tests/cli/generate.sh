@@ -27,6 +27,8 @@ cp "$tmp/out" "$tmp/other"
 check "another seed draws another" test "$(cat "$tmp/drawn")" != "$(cat "$tmp/other")"
 generate --temp 1 --top-k 1 --seed 9
 same "$tmp/greedy" "the likeliest of one is the greedy text"
+run "$hone" generate --model "$tiny" --raw --prompt -m --max-tokens 1 --quiet
+is 0 "a prompt that looks like an option"
 printf 'a thing' | "$hone" generate --model "$tiny" --raw --prompt - --max-tokens 12 --quiet --compute f32 \
     >"$tmp/out" 2>"$tmp/err"
 same "$tmp/greedy" "a prompt from standard input"
