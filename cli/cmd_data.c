@@ -124,8 +124,7 @@ static void print_summary(summary *s) {
     hone_model_info info;
     hone_model_get_info(s->model, &info);
     printf("%-18s %zu cut to %d tokens, %zu with nothing to learn\n", "of them", s->cut,
-           given.max_seq_length < info.max_positions ? given.max_seq_length : info.max_positions,
-           s->skipped);
+           hone_cli_row_length(given.max_seq_length, &info), s->skipped);
 }
 
 static int visit(hone_model *model, hone_error *err) {

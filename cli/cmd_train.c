@@ -385,12 +385,11 @@ static void print_start(const report *r, const hone_train_event *e) {
     printf("Model: %s, computing in %s on %d thread%s, %s kernels (%s)\n", m->path, m->compute,
            m->threads, m->threads == 1 ? "" : "s", m->kernels, m->ops);
     if (e->iters == 0) return;
-    int seq = r->train->max_seq_length;
-    if (r->train->packing == HONE_PACKING_NONE && seq > m->max_positions) seq = m->max_positions;
     printf("Trainable parameters: %.3f%% (%.3fM/%.3fM)\n", 100 * trainable / all, trainable / 1e6,
            all / 1e6);
     printf("Starting training: %llu rows, %d iterations of %d x %d tokens%s\n",
-           (unsigned long long)e->samples, e->iters, r->train->batch_size, seq,
+           (unsigned long long)e->samples, e->iters, r->train->batch_size,
+           hone_cli_row_length(r->train->max_seq_length, m),
            r->train->packing == HONE_PACKING_NONE ? " at most" : "");
     printf("Memory: %.0f MiB planned%s, %d of %d blocks run again in backward\n",
            (double)e->plan->total / mib, r->train->packing == HONE_PACKING_NONE ? " at most" : "",

@@ -320,6 +320,10 @@ void hone_cli_arguments_free(hone_cli_arguments *arguments) {
 
 /* ---- numbers and words ---- */
 
+int hone_cli_row_length(int max_seq_length, const hone_model_info *model) {
+    return max_seq_length < model->max_positions ? max_seq_length : model->max_positions;
+}
+
 bool hone_cli_parse_size(const char *text, size_t *out) {
     char *end;
     if (!isdigit((unsigned char)text[0])) return false;

@@ -82,6 +82,9 @@ bool hone_cli_parse_seconds(const char *text, double *out);
 /* A whole number from 0 to 2^64 - 1; NULL is 0. */
 bool hone_cli_parse_seed(const char *text, uint64_t *out);
 
+/* Tokens of the longest row of --max-seq-length that the model has positions for. */
+int hone_cli_row_length(int max_seq_length, const hone_model_info *model);
+
 /* Three significant digits with k, M, G: "1.09M". Returns `out`. */
 char *hone_cli_si(double value, char out[16]);
 

@@ -23,22 +23,20 @@ enum {
 static hone_status check(const hone_config *c, const char *path, hone_error *err) {
     const struct {
         const char *what;
-        int value, high;
-    } bounds[] = {{"number of layers", c->layers, MAX_LAYERS},
-                  {"hidden size", c->hidden, MAX_WIDTH},
-                  {"feed-forward size", c->ffn, MAX_WIDTH},
-                  {"number of attention heads", c->heads, MAX_HEADS},
-                  {"number of kv heads", c->kv_heads, MAX_HEADS},
-                  {"head size", c->head_dim, MAX_HEAD_DIM},
-                  {"vocabulary size", c->vocab, MAX_VOCAB},
-                  {"number of positions", c->max_positions, MAX_POSITIONS}};
+        int value, low, high;
+    } bounds[] = {{"number of layers", c->layers, 1, MAX_LAYERS},
+                  {"hidden size", c->hidden, 1, MAX_WIDTH},
+                  {"feed-forward size", c->ffn, 1, MAX_WIDTH},
+                  {"number of attention heads", c->heads, 1, MAX_HEADS},
+                  {"number of kv heads", c->kv_heads, 1, MAX_HEADS},
+                  {"head size", c->head_dim, 1, MAX_HEAD_DIM},
+                  {"vocabulary size", c->vocab, 1, MAX_VOCAB},
+                  /* at least a token and what it predicts */
+                  {"number of positions", c->max_positions, 2, MAX_POSITIONS}};
     for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++)
-        if (bounds[i].value < 1 || bounds[i].value > bounds[i].high)
-            return hone_fail(err, HONE_ERR_FORMAT, "%s: the %s is %d, expected 1 to %d", path,
-                             bounds[i].what, bounds[i].value, bounds[i].high);
-    if (c->max_positions < 2) /* a token and what it predicts */
-        return hone_fail(err, HONE_ERR_FORMAT, "%s: the number of positions is 1, expected 2 to %d",
-                         path, (int)MAX_POSITIONS);
+        if (bounds[i].value < bounds[i].low || bounds[i].value > bounds[i].high)
+            return hone_fail(err, HONE_ERR_FORMAT, "%s: the %s is %d, expected %d to %d", path,
+                             bounds[i].what, bounds[i].value, bounds[i].low, bounds[i].high);
     if (c->heads % c->kv_heads != 0)
         return hone_fail(err, HONE_ERR_FORMAT,
                          "%s: %d attention heads are no multiple of %d kv heads", path, c->heads,
