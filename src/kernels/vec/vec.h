@@ -450,6 +450,16 @@ VEC_INLINE vec_f vec_reciprocal(vec_f x) {
 #endif
 }
 
+/* Within 2^-14 for results in bfloat16. */
+VEC_INLINE vec_f vec_reciprocal_for(hone_dtype dtype, vec_f x) {
+#ifdef VEC_AVX512
+    if (dtype == HONE_BF16) return _mm512_rcp14_ps(x);
+#else
+    (void)dtype;
+#endif
+    return vec_reciprocal(x);
+}
+
 /* Sum and maximum over lanes, pairing lane i with lane i + half each time. */
 #if VEC_WIDTH == 4
 VEC_INLINE float vec_sum(vec_f v) { return (v[0] + v[2]) + (v[1] + v[3]); }
@@ -608,27 +618,23 @@ typedef struct vec_sigmoid_pair {
     vec_f s, one_minus_s;
 } vec_sigmoid_pair;
 
-VEC_INLINE vec_sigmoid_pair vec_sigmoid(vec_f x) {
-    vec_f t = vec_exp(-vec_abs(x));
-    vec_f large = vec_reciprocal(1.0f + t);
-    vec_f small = t * large;
-    return (vec_sigmoid_pair){vec_if_positive(x, large, small), vec_if_positive(x, small, large)};
-}
-
-/* The same for results in bfloat16: within 2^-13, in half of the instructions. Without an instruction that scales by a
- * power of 2, what is below e^-87 is 0, so that one factor does. */
-VEC_INLINE vec_sigmoid_pair vec_sigmoid_short(vec_f x) {
+/* In two steps. The first: e^-|x|. For results in bfloat16 without an instruction that scales by a power of 2, what is
+ * below e^-87 is 0, so that one factor does. */
+VEC_INLINE vec_f vec_exp_minus_for(hone_dtype dtype, vec_f x) {
+    if (dtype == HONE_F32) return vec_exp(-vec_abs(x));
 #ifdef VEC_AVX512
-    vec_f t = vec_exp_short(-vec_abs(x));
-    vec_f large = _mm512_rcp14_ps(1.0f + t);
+    return vec_exp_short(-vec_abs(x));
 #else
     vec_f y = (vec_f)((vec_u)x | 0x80000000u);
     vec_u dead = (vec_u)(y < -87.0f);
     vec_exp_parts e = vec_exp_reduce_short(y);
-    vec_f t = (vec_f)((vec_u)vec_exp_scale_normal(&e, e.p) & ~dead);
-    vec_f large = 1.0f / (1.0f + t);
+    return (vec_f)((vec_u)vec_exp_scale_normal(&e, e.p) & ~dead);
 #endif
-    vec_f small = t * large;
+}
+
+/* The second, of t = e^-|x|. Both steps together are within 2^-13 for results in bfloat16, in half of the instructions. */
+VEC_INLINE vec_sigmoid_pair vec_sigmoid_from(hone_dtype dtype, vec_f x, vec_f t) {
+    vec_f large = vec_reciprocal_for(dtype, 1.0f + t), small = t * large;
 #ifdef VEC_AVX2 /* by the sign alone: both are a half at -0 */
     return (vec_sigmoid_pair){_mm256_blendv_ps(large, small, x), _mm256_blendv_ps(small, large, x)};
 #else
