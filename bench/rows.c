@@ -75,6 +75,17 @@ static void residual_add(hone_ctx *ctx, void *argument) {
     hone_residual_add(ctx, in->rows * HIDDEN, in->a, in->up, ctx->compute, in->y);
 }
 
+/* Widened, multiplied, rounded: the least that an operation in bfloat16 does. */
+static void scale(hone_ctx *ctx, void *argument) {
+    const inputs *in = argument;
+    size_t begin, end, size = element_size(ctx->compute);
+    if (hone_ctx_planning(ctx)) return;
+    hone_split(ctx->team, in->rows * HIDDEN, GRAIN, &begin, &end);
+    ctx->kernels->scale(end - begin, 0.5f, (const char *)in->up + begin * size, ctx->compute,
+                        (char *)in->h + begin * size, ctx->compute, false);
+    hone_barrier(ctx->team);
+}
+
 static void adamw_step(hone_ctx *ctx, void *argument) {
     const inputs *in = argument;
     hone_adamw_step(ctx, &in->adamw);
@@ -144,6 +155,13 @@ static void make_add(bench_case *c, inputs *in, hone_dtype compute, bool backwar
     in->y = bench_own(c, bench_memory(n * sizeof *in->y));
 }
 
+static void make_scale(bench_case *c, inputs *in, hone_dtype compute, bool backward) {
+    (void)backward;
+    size_t n = in->rows * HIDDEN;
+    in->up = bench_own(c, bench_random(compute, n, 1));
+    in->h = bench_own(c, bench_memory(n * element_size(compute)));
+}
+
 static void make_adamw(bench_case *c, inputs *in, hone_dtype compute, bool backward) {
     (void)compute, (void)backward;
     size_t n = in->rows * HIDDEN;
@@ -168,17 +186,20 @@ static const struct {
     const char *name;
     bench_body *body;
     void (*make)(bench_case *c, inputs *in, hone_dtype compute, bool backward);
-    bool backward, float32_only, silu;
+    bool backward, float32_only, silu, limit; /* limit: of the others, without a bar */
     int width, fixed, typed, held_fixed, held_typed, flops;
 } operations[] = {
-    {"rms_norm forward", norm_forward, make_norm, false, false, false, HIDDEN, 4, 2, 4, 2, 4},
-    {"rms_norm backward", norm_backward, make_norm, true, false, false, HIDDEN, 12, 2, 8, 2, 10},
-    {"rope forward", rope_forward, make_rope, false, false, false, HIDDEN, 0, 2, 0, 1, 3},
-    {"rope backward", rope_backward, make_rope, true, false, false, HIDDEN, 0, 2, 0, 1, 3},
-    {"silu*mul forward", silu_forward, make_silu, false, false, true, FFN, 0, 3, 0, 3, 5},
-    {"silu*mul backward", silu_backward, make_silu, true, false, true, FFN, 0, 6, 0, 6, 12},
-    {"residual add", residual_add, make_add, false, false, false, HIDDEN, 8, 1, 8, 1, 1},
-    {"AdamW", adamw_step, make_adamw, false, true, false, HIDDEN, 28, 0, 16, 0, 14},
+    {"rms_norm forward", norm_forward, make_norm, false, false, false, false, HIDDEN, 4, 2, 4, 2,
+     4},
+    {"rms_norm backward", norm_backward, make_norm, true, false, false, false, HIDDEN, 12, 2, 8, 2,
+     10},
+    {"rope forward", rope_forward, make_rope, false, false, false, false, HIDDEN, 0, 2, 0, 1, 3},
+    {"rope backward", rope_backward, make_rope, true, false, false, false, HIDDEN, 0, 2, 0, 1, 3},
+    {"silu*mul forward", silu_forward, make_silu, false, false, true, false, FFN, 0, 3, 0, 3, 5},
+    {"silu*mul backward", silu_backward, make_silu, true, false, true, false, FFN, 0, 6, 0, 6, 12},
+    {"residual add", residual_add, make_add, false, false, false, false, HIDDEN, 8, 1, 8, 1, 1},
+    {"AdamW", adamw_step, make_adamw, false, true, false, false, HIDDEN, 28, 0, 16, 0, 14},
+    {"scale", scale, make_scale, false, false, false, true, HIDDEN, 0, 2, 0, 2, 1},
 };
 enum { OPERATIONS = sizeof operations / sizeof *operations };
 
@@ -207,7 +228,8 @@ static void measure(bench *b, int operation, size_t rows, hone_dtype compute) {
                      .x = (double)rows,
                      .reference = "a copy",
                      .intensity = n * operations[operation].flops / bytes,
-                     .bar = beyond                       ? BENCH_BAR_ROWS_BEYOND
+                     .bar = operations[operation].limit  ? BENCH_NO_BAR
+                            : beyond                     ? BENCH_BAR_ROWS_BEYOND
                             : operations[operation].silu ? BENCH_BAR_SILU_INSIDE
                                                          : BENCH_BAR_ROWS_INSIDE};
     bench_add_rate(b, row, &jobs[0], &jobs[1], NULL, 1e9);

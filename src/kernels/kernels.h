@@ -140,7 +140,7 @@ typedef struct hone_rms_norm_backward {
 typedef void hone_rms_norm_backward_fn(const hone_rms_norm_backward *a);
 
 /* Rotates pairs by the angle of the row's position (Su et al., 2021). Half-split pairs (i, i+dim/2),
- * interleaved pairs (2i, 2i+1). cos, sin: [positions, rope_dim/2]. Elements past rope_dim are copied. inverse
+ * interleaved pairs (2i, 2i+1). cos, sin: [positions, rope_dim/2], finite. Elements past rope_dim are copied. inverse
  * rotates back (the backward pass). y may be x. */
 typedef struct hone_rope {
     size_t rows, heads, head_dim, rope_dim; /* rope_dim even, <= head_dim */

@@ -378,11 +378,51 @@ static void silu_mul(const hone_kernels *k) {
         silu_mul_case(k, n, HONE_F32);
         silu_mul_case(k, n, HONE_BF16);
     }
+    silu_mul_case(k, 1000, HONE_F32); /* three chunks, pairs of vectors, and a rest */
+    silu_mul_case(k, 1000, HONE_BF16);
 }
 
 static void test_silu_mul(void **state) {
     (void)state;
     each_vec_tier(silu_mul);
+}
+
+/* Every NaN of an operand in bfloat16 reaches its results, whole vectors and rests of them. */
+static void short_nans(const hone_kernels *k) {
+    enum { NANS = 254, COUNT = 3 * NANS };
+    static hone_bf16 nan[COUNT], ones[COUNT], h[COUNT], again[COUNT], dgate[COUNT], dup[COUNT];
+    for (size_t i = 0; i < COUNT; i++) {
+        uint32_t of = (uint32_t)(i % NANS);
+        nan[i] = (hone_bf16)(of < NANS / 2 ? 0x7f81 + of : 0xff81 + of - NANS / 2);
+        ones[i] = hone_f32_to_bf16(1);
+        assert_true(isnan(hone_bf16_to_f32(nan[i])));
+    }
+    const hone_bf16 *operands[3] = {ones, ones, ones}; /* gate, up, dh */
+    for (int which = 0; which < 3; which++) {
+        operands[which] = nan;
+        k->silu_mul(COUNT, HONE_BF16, operands[0], operands[1], h);
+        k->silu_mul_backward(COUNT, HONE_BF16, operands[2], operands[0], operands[1], dgate, dup,
+                             again);
+        for (size_t i = 0; i < COUNT; i++) {
+            assert_int_equal(isnan(hone_bf16_to_f32(h[i])), which < 2);
+            assert_int_equal(isnan(hone_bf16_to_f32(again[i])), which < 2);
+            assert_int_equal(isnan(hone_bf16_to_f32(dgate[i])), true);
+            assert_int_equal(isnan(hone_bf16_to_f32(dup[i])), which != 1);
+        }
+        operands[which] = ones;
+    }
+    static float cosine[COUNT / 2], sine[COUNT / 2];
+    for (size_t i = 0; i < COUNT / 2; i++) cosine[i] = sine[i] = 0.7f;
+    const int32_t position = 0;
+    hone_rope turn = {1,     1,         COUNT,     COUNT,  nan,  h,     COUNT,
+                      COUNT, HONE_BF16, &position, cosine, sine, false, false};
+    k->rope(&turn);
+    for (size_t i = 0; i < COUNT; i++) assert_true(isnan(hone_bf16_to_f32(h[i])));
+}
+
+static void test_short_nans(void **state) {
+    (void)state;
+    each_vec_tier(short_nans);
 }
 
 /* ---- softmax ---- */
@@ -664,11 +704,17 @@ static void test_same_dot(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_functions),   cmocka_unit_test(test_rms_norm),
-        cmocka_unit_test(test_rope),        cmocka_unit_test(test_silu_mul),
-        cmocka_unit_test(test_softmax),     cmocka_unit_test(test_cross_entropy),
-        cmocka_unit_test(test_elementwise), cmocka_unit_test(test_conversion),
-        cmocka_unit_test(test_same_dot),    cmocka_unit_test(test_short_functions),
+        cmocka_unit_test(test_functions),
+        cmocka_unit_test(test_rms_norm),
+        cmocka_unit_test(test_rope),
+        cmocka_unit_test(test_silu_mul),
+        cmocka_unit_test(test_short_nans),
+        cmocka_unit_test(test_softmax),
+        cmocka_unit_test(test_cross_entropy),
+        cmocka_unit_test(test_elementwise),
+        cmocka_unit_test(test_conversion),
+        cmocka_unit_test(test_same_dot),
+        cmocka_unit_test(test_short_functions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -50,15 +50,18 @@ void HONE_VEC_NAME(add)(size_t n, const void *a, hone_dtype a_dtype, const void 
 
 VEC_INLINE void scale(size_t n, float alpha, const void *x, hone_dtype x_dtype, void *y,
                       hone_dtype y_dtype, bool accumulate) {
+    const hone_dtype lanes = x_dtype == HONE_F32 && y_dtype == HONE_F32 ? HONE_F32 : HONE_BF16;
     vec_f k = vec_set1(alpha);
     size_t i = 0;
-    for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) {
-        vec_f v = vec_load_as(x, x_dtype, i);
-        v = accumulate ? vec_fma(v, k, vec_load_as(y, y_dtype, i)) : v * k;
-        vec_store_as(y, y_dtype, i, v);
+    for (; i + VEC_2_WIDTH <= n; i += VEC_2_WIDTH) {
+        vec_2 v = vec_load_2_as(x, x_dtype, i, lanes), before = {{0}, {0}};
+        if (accumulate) before = vec_load_2_as(y, y_dtype, i, lanes);
+        v.a = accumulate ? vec_fma(v.a, k, before.a) : v.a * k;
+        v.b = accumulate ? vec_fma(v.b, k, before.b) : v.b * k;
+        vec_store_2_as(y, y_dtype, i, v, lanes);
     }
-    if (i < n) {
-        size_t w = n - i;
+    for (size_t w; i < n; i += w) {
+        w = HONE_MIN(n - i, (size_t)VEC_WIDTH);
         vec_f v = vec_load_as_n(x, x_dtype, i, w);
         v = accumulate ? vec_fma(v, k, vec_load_as_n(y, y_dtype, i, w)) : v * k;
         vec_store_as_n(y, y_dtype, i, v, w);

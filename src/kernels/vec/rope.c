@@ -24,8 +24,8 @@ VEC_INLINE void rotate_halves(const hone_rope *a, size_t half, const void *x, vo
         for (size_t u = i, v = half + i; u < end; u += step, v += step) {
             vec_2 xu = vec_load_2_as(x, dtype, u, dtype), xv = vec_load_2_as(x, dtype, v, dtype);
             rotated p = rotate(xu.a, xv.a, c.a, s.a), q = rotate(xu.b, xv.b, c.b, s.b);
-            vec_store_2_as(y, dtype, u, (vec_2){p.u, q.u}, dtype);
-            vec_store_2_as(y, dtype, v, (vec_2){p.v, q.v}, dtype);
+            vec_store_2_pure_as(y, dtype, u, (vec_2){p.u, q.u});
+            vec_store_2_pure_as(y, dtype, v, (vec_2){p.v, q.v});
         }
     }
     for (size_t w; i < half; i += w) {

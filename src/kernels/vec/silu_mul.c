@@ -36,7 +36,7 @@ VEC_INLINE void forward_chunk(hone_dtype dtype, size_t count, size_t i, const vo
               u = vec_load_2_as(up, dtype, i + j, dtype), e = {{0}, {0}};
         if (dtype != HONE_F32) e = (vec_2){vec_load(t + j), vec_load(t + j + VEC_WIDTH)};
         vec_2 v = {silu(dtype, x.a, e.a) * u.a, silu(dtype, x.b, e.b) * u.b};
-        vec_store_2_as(h, dtype, i + j, v, dtype);
+        vec_store_2_pure_as(h, dtype, i + j, v);
     }
 }
 
@@ -83,9 +83,9 @@ VEC_INLINE void backward_chunk(hone_dtype dtype, size_t count, size_t i, const v
               u = vec_load_2_as(up, dtype, i + j, dtype);
         gradients a = differentiate(dtype, d.a, x.a, u.a, vec_load(t + j)),
                   b = differentiate(dtype, d.b, x.b, u.b, vec_load(t + j + VEC_WIDTH));
-        vec_store_2_as(dgate, dtype, i + j, (vec_2){a.dgate, b.dgate}, dtype);
-        vec_store_2_as(dup, dtype, i + j, (vec_2){a.dup, b.dup}, dtype);
-        if (h) vec_store_2_as(h, dtype, i + j, (vec_2){a.h, b.h}, dtype);
+        vec_store_2_pure_as(dgate, dtype, i + j, (vec_2){a.dgate, b.dgate});
+        vec_store_2_pure_as(dup, dtype, i + j, (vec_2){a.dup, b.dup});
+        if (h) vec_store_2_pure_as(h, dtype, i + j, (vec_2){a.h, b.h});
     }
 }
 

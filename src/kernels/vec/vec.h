@@ -304,22 +304,25 @@ VEC_INLINE vec_2 vec_load_2_as(const void *p, hone_dtype dtype, size_t i, hone_d
 
 #ifdef VEC_AVX2
 /* 16 bfloat16, as vec_round_bf16 makes them, but 16 bits wide: 12 instructions, of 15 for two vectors. The upper half
- * goes up by one where the lower half is above 0x8000, or is 0x8000 and the upper half odd. */
-VEC_INLINE __m256i vec_round_2(vec_2 v) {
+ * goes up by one where the lower half is above 0x8000, or is 0x8000 and the upper half odd. A NaN without a lower half
+ * stays one by itself: `short_nans` says that there is no other. */
+VEC_INLINE __m256i vec_round_2(vec_2 v, bool short_nans) {
     __m256i a = (__m256i)v.a, b = (__m256i)v.b;
     __m256i high = _mm256_blend_epi16(_mm256_srli_epi32(a, 16), b, 0xaa);
     __m256i low = _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa);
     __m256i even = _mm256_andnot_si256(high, _mm256_set1_epi16(1));
     __m256i up = _mm256_srli_epi16(_mm256_subs_epu16(low, even), 15);
+    __m256i rounded = _mm256_add_epi16(high, up);
+    if (short_nans) return rounded;
     __m256i nan = _mm256_blend_epi16((__m256i)(v.a != v.a), (__m256i)(v.b != v.b), 0xaa);
-    return _mm256_or_si256(_mm256_add_epi16(high, up), nan);
+    return _mm256_or_si256(rounded, nan);
 }
 #endif
 
 VEC_INLINE void vec_store_2_as(void *p, hone_dtype dtype, size_t i, vec_2 v, hone_dtype lanes) {
 #ifdef VEC_AVX2
     if (dtype == HONE_BF16) {
-        _mm256_storeu_si256((__m256i *)((hone_bf16 *)p + i), vec_round_2(v));
+        _mm256_storeu_si256((__m256i *)((hone_bf16 *)p + i), vec_round_2(v, false));
         return;
     }
     if (lanes == HONE_BF16) {
@@ -333,6 +336,18 @@ VEC_INLINE void vec_store_2_as(void *p, hone_dtype dtype, size_t i, vec_2 v, hon
 #endif
     vec_store_as(p, dtype, i, v.a);
     vec_store_as(p, dtype, i + VEC_WIDTH, v.b);
+}
+
+/* The same in bfloat16, for what was computed from bfloat16 and from finite float32: the only NaNs are those of the
+ * operands, handed on, and the one that x86 makes, 0xffc00000. */
+VEC_INLINE void vec_store_2_pure_as(void *p, hone_dtype dtype, size_t i, vec_2 v) {
+#ifdef VEC_AVX2
+    if (dtype == HONE_BF16) {
+        _mm256_storeu_si256((__m256i *)((hone_bf16 *)p + i), vec_round_2(v, true));
+        return;
+    }
+#endif
+    vec_store_2_as(p, dtype, i, v, dtype);
 }
 
 /* For probabilities, of which a denormal one is as good as 0. */
