@@ -1,8 +1,8 @@
 /* kernels/vec: silu(gate) * up and its backward pass.
  *
- * AVX2 computes e^-|gate| of a chunk of elements before the rest: the chain of instructions from a gate to its gradient
- * is longer than what waits in a core's queues, and two short ones overlap where a long one does not. The same bits; on
- * Zen 3 1.35 times as fast forward in bfloat16, 1.55 times backward.
+ * AVX2 computes the exponentials of a chunk of elements before the rest: the chain of instructions from a gate to its
+ * result is longer than what waits in a core's queues, and two short ones overlap where a long one does not. The same
+ * bits; on Zen 3 1.25 times as fast forward in bfloat16 and 1.5 backward, 1.13 and 1.2 in float32.
  */
 #include "kernels/vec/vec.h"
 
@@ -12,30 +12,40 @@ enum { CHUNK = 16 * VEC_2_WIDTH };
 enum { CHUNK = VEC_2_WIDTH };
 #endif
 
-/* e^-|gate| of `count` elements from i on, in the lanes of vec_load_2_as. */
-VEC_INLINE void exp_minus(hone_dtype dtype, size_t count, const void *gate, size_t i, float *t) {
-    for (size_t j = 0; j < count; j += VEC_2_WIDTH) {
-        vec_2 x = vec_load_2_as(gate, dtype, i + j, dtype);
-        vec_store(t + j, vec_exp_minus_for(dtype, x.a));
-        vec_store(t + j + VEC_WIDTH, vec_exp_minus_for(dtype, x.b));
+/* What silu of a chunk begins with: e^-x in two parts in float32, e^-|x| in bfloat16. */
+typedef struct exponentials {
+    float high[CHUNK], low[CHUNK];
+} exponentials;
+
+VEC_INLINE void begin_silu(hone_dtype dtype, vec_f x, exponentials *e, size_t j) {
+    if (dtype != HONE_F32) {
+        vec_store(e->high + j, vec_exp_minus_for(dtype, x));
+        return;
     }
+    vec_exp_sum sum = vec_silu_exp(x);
+    vec_store(e->high + j, sum.high);
+    vec_store(e->low + j, sum.low);
 }
 
-/* t: e^-|x|, which float32 does without. */
-VEC_INLINE vec_f silu(hone_dtype dtype, vec_f x, vec_f t) {
-    return dtype == HONE_F32 ? vec_silu(x) : x * vec_sigmoid_from(dtype, x, t).s;
+VEC_INLINE vec_f finish_silu(hone_dtype dtype, vec_f x, const exponentials *e, size_t j) {
+    if (dtype != HONE_F32) return x * vec_sigmoid_from(dtype, x, vec_load(e->high + j)).s;
+    return vec_silu_from(x, (vec_exp_sum){vec_load(e->high + j), vec_load(e->low + j)});
 }
 
 /* `count` elements from i on: at most CHUNK, whole pairs of vectors. */
 VEC_INLINE void forward_chunk(hone_dtype dtype, size_t count, size_t i, const void *gate,
                               const void *up, void *h) {
-    float t[CHUNK];
-    if (dtype != HONE_F32) exp_minus(dtype, count, gate, i, t);
+    exponentials e;
+    for (size_t j = 0; j < count; j += VEC_2_WIDTH) {
+        vec_2 x = vec_load_2_as(gate, dtype, i + j, dtype);
+        begin_silu(dtype, x.a, &e, j);
+        begin_silu(dtype, x.b, &e, j + VEC_WIDTH);
+    }
     for (size_t j = 0; j < count; j += VEC_2_WIDTH) {
         vec_2 x = vec_load_2_as(gate, dtype, i + j, dtype),
-              u = vec_load_2_as(up, dtype, i + j, dtype), e = {{0}, {0}};
-        if (dtype != HONE_F32) e = (vec_2){vec_load(t + j), vec_load(t + j + VEC_WIDTH)};
-        vec_2 v = {silu(dtype, x.a, e.a) * u.a, silu(dtype, x.b, e.b) * u.b};
+              u = vec_load_2_as(up, dtype, i + j, dtype);
+        vec_2 v = {finish_silu(dtype, x.a, &e, j) * u.a,
+                   finish_silu(dtype, x.b, &e, j + VEC_WIDTH) * u.b};
         vec_store_2_pure_as(h, dtype, i + j, v);
     }
 }
@@ -48,8 +58,10 @@ VEC_INLINE void forward(size_t n, hone_dtype dtype, const void *gate, const void
     for (size_t w; i < n; i += w) {
         w = HONE_MIN(n - i, (size_t)VEC_WIDTH);
         vec_f x = vec_load_as_n(gate, dtype, i, w);
-        vec_f v = silu(dtype, x, vec_exp_minus_for(dtype, x)) * vec_load_as_n(up, dtype, i, w);
-        vec_store_as_n(h, dtype, i, v, w);
+        exponentials e;
+        begin_silu(dtype, x, &e, 0);
+        vec_store_as_n(h, dtype, i, finish_silu(dtype, x, &e, 0) * vec_load_as_n(up, dtype, i, w),
+                       w);
     }
 }
 
@@ -75,8 +87,12 @@ VEC_INLINE gradients differentiate(hone_dtype dtype, vec_f dh, vec_f gate, vec_f
 
 VEC_INLINE void backward_chunk(hone_dtype dtype, size_t count, size_t i, const void *dh,
                                const void *gate, const void *up, void *dgate, void *dup, void *h) {
-    float t[CHUNK];
-    exp_minus(dtype, count, gate, i, t);
+    float t[CHUNK]; /* e^-|x| */
+    for (size_t j = 0; j < count; j += VEC_2_WIDTH) {
+        vec_2 x = vec_load_2_as(gate, dtype, i + j, dtype);
+        vec_store(t + j, vec_exp_minus_for(dtype, x.a));
+        vec_store(t + j + VEC_WIDTH, vec_exp_minus_for(dtype, x.b));
+    }
     for (size_t j = 0; j < count; j += VEC_2_WIDTH) {
         vec_2 d = vec_load_2_as(dh, dtype, i + j, dtype),
               x = vec_load_2_as(gate, dtype, i + j, dtype),

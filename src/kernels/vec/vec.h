@@ -647,7 +647,7 @@ VEC_INLINE vec_f vec_exp_minus_for(hone_dtype dtype, vec_f x) {
 #endif
 }
 
-/* The second, of t = e^-|x|. Both steps together are within 2^-13 for results in bfloat16, in half of the instructions. */
+/* The second, of t = e^-|x|. For results in bfloat16 both together are within 2^-13, in half of the instructions. */
 VEC_INLINE vec_sigmoid_pair vec_sigmoid_from(hone_dtype dtype, vec_f x, vec_f t) {
     vec_f large = vec_reciprocal_for(dtype, 1.0f + t), small = t * large;
 #ifdef VEC_AVX2 /* by the sign alone: both are a half at -0 */
@@ -657,17 +657,26 @@ VEC_INLINE vec_sigmoid_pair vec_sigmoid_from(hone_dtype dtype, vec_f x, vec_f t)
 #endif
 }
 
-/* x s(x) = x/(1 + e^-x) within 2 ulp: the denominator is carried as a sum of two. 0 below -86, where it
- * is above -4e-36. */
-VEC_INLINE vec_f vec_silu(vec_f x) {
-    const vec_f lowest = vec_set1(-86.0f);
-    vec_exp_parts e = vec_exp_reduce(-vec_min(vec_set1(24.0f), vec_max(lowest, x)));
+/* x s(x) = x/(1 + e^-x) within 2 ulp, in two steps. The first: e^-x as a sum of two, for x from -86 to 24. */
+typedef struct vec_exp_sum {
+    vec_f high, low;
+} vec_exp_sum;
+
+#define VEC_SILU_LOWEST -86.0f /* silu is above -4e-36 from there down */
+
+VEC_INLINE vec_exp_sum vec_silu_exp(vec_f x) {
+    vec_f y = vec_min(vec_set1(24.0f), vec_max(vec_set1(VEC_SILU_LOWEST), x));
+    vec_exp_parts e = vec_exp_reduce(-y);
     vec_f sum = 1.0f + e.r, rest_of_r = vec_fnma(e.n, vec_set1(VEC_LN2_LOW), e.high - e.r);
     vec_f left = vec_fma(e.p, e.r * e.r, (e.r - (sum - 1.0f)) + rest_of_r), whole = sum + left;
-    vec_f power = vec_exp_scale_normal(&e, whole);
-    vec_f power_low = vec_exp_scale_normal(&e, left - (whole - sum));
-    vec_f large = vec_max(power, vec_set1(1.0f)), small = vec_min(power, vec_set1(1.0f));
-    vec_f d = large + small, d_low = (small - (d - large)) + power_low;
+    return (vec_exp_sum){vec_exp_scale_normal(&e, whole),
+                         vec_exp_scale_normal(&e, left - (whole - sum))};
+}
+
+/* The second: the denominator is a sum of two as well. */
+VEC_INLINE vec_f vec_silu_from(vec_f x, vec_exp_sum e) {
+    vec_f large = vec_max(e.high, vec_set1(1.0f)), small = vec_min(e.high, vec_set1(1.0f));
+    vec_f d = large + small, d_low = (small - (d - large)) + e.low;
 #if defined(VEC_AVX512) || defined(VEC_AVX2) || defined(VEC_NEON)
     vec_f inverse = vec_reciprocal(d), q = x * inverse;
     vec_f rest = vec_fnma(q, d_low, vec_fnma(q, d, x));
@@ -677,7 +686,9 @@ VEC_INLINE vec_f vec_silu(vec_f x) {
     q -= q * d_low / d;
 #endif
     q = vec_if_positive(x - 20.0f, x, q); /* rounds to x there; and for inf the above is NaN */
-    return vec_if_positive(lowest - x, vec_zero(), q);
+    return vec_if_positive(VEC_SILU_LOWEST - x, vec_zero(), q);
 }
+
+VEC_INLINE vec_f vec_silu(vec_f x) { return vec_silu_from(x, vec_silu_exp(x)); }
 
 #endif
