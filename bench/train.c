@@ -25,7 +25,8 @@ static const way ways[WAYS] = {
     [LORA_F32] = {"LoRA --compute f32", "--compute f32", false, BENCH_NO_BAR, BENCH_NO_BAR},
     [NAIVE_F32] = {"LoRA --ops naive --compute f32", "--ops naive --compute f32", false,
                    BENCH_BAR_NAIVE, BENCH_NO_BAR},
-    [LORA_BF16] = {"LoRA --compute bf16", "--compute bf16", false, BENCH_NO_BAR, BENCH_NO_BAR},
+    [LORA_BF16] = {"LoRA --compute bf16", "--compute bf16", false, BENCH_NO_BAR,
+                   BENCH_BAR_TRAIN_MEMORY},
 };
 
 /* What takes turns. A way of hone that was measured before comes again only beside a peer, without its bars. */
@@ -59,6 +60,11 @@ static bool skipped(const bench *b, int which, bool peer) {
     if (which == LORA_BF16) return bf16; /* LORA is that */
     if (which == LORA_F32) return !bf16 && !peer;
     return false;
+}
+
+/* The bars of memory are for activations in bfloat16: where that is not the default, LORA_BF16 has to meet it. */
+static bench_bar memory_bar(const bench *b, const way *w) {
+    return w == &ways[LORA] && b->compute != HONE_BF16 ? BENCH_NO_BAR : w->memory;
 }
 
 /* What takes turns, and the loop that is measured around each of their steps. */
@@ -150,7 +156,7 @@ static void add_entrant(bench *b, const entrant *e, const entrant *peer) {
     bench_row memory = {.section = "train", .name = e->name, .unit = "MiB"};
     if (!e->first) return;
     memory.series = "memory";
-    if (e->way) memory.bar = e->way->memory;
+    if (e->way) memory.bar = memory_bar(b, e->way);
     if (e->rounds)
         bench_add_value(b, memory, e->runner.peak_mib);
     else
@@ -194,24 +200,26 @@ static void run_group(bench *b, int group, bool *measured, const bench_flops *fl
 }
 
 /* One sequence of 4,096 tokens: what it takes, and how fast. */
-static void run_long(bench *b, bool checkpoint) {
-    char options[256];
+static void run_long(bench *b, bool checkpoint, hone_dtype compute) {
+    char options[256], name[96];
     double rates[2];
     int steps = b->options.quick ? 1 : 2, done = 0;
+    bool other = compute != b->compute; /* than the default */
     bench_runner r;
-    snprintf(options, sizeof options, "--batch-size 1 --max-seq-length %d --no-save --iters %d%s",
-             LONG, steps, checkpoint ? " --grad-checkpoint" : "");
+    const char *more = checkpoint ? " --grad-checkpoint" : "",
+               *type = other ? " --compute bf16" : "";
+    snprintf(options, sizeof options, "--batch-size 1 --max-seq-length %d --no-save --iters %d%s%s",
+             LONG, steps, more, type);
+    snprintf(name, sizeof name, "LoRA 1 x 4,096%s%s", more, type);
     bench_row row = {.section = "long",
-                     .name = checkpoint ? "LoRA 1 x 4,096 --grad-checkpoint" : "LoRA 1 x 4,096",
+                     .name = name,
                      .unit = "tokens/s",
-                     .series = "tokens",
+                     .series = other ? NULL : "tokens",
                      .values = rates};
-    bench_row memory = {.section = "long",
-                        .name = row.name,
-                        .unit = "MiB",
-                        .series = "memory",
-                        .bar =
-                            checkpoint ? BENCH_BAR_LONG_CHECKPOINT_MEMORY : BENCH_BAR_LONG_MEMORY};
+    bench_row memory = {
+        .section = "long", .name = name, .unit = "MiB", .series = other ? NULL : "memory"};
+    if (compute == HONE_BF16)
+        memory.bar = checkpoint ? BENCH_BAR_LONG_CHECKPOINT_MEMORY : BENCH_BAR_LONG_MEMORY;
     bench_progress("long: %s", row.name);
     bool good = bench_runner_hone(b, &r, options);
     for (; done < steps && good; done++) {
@@ -233,7 +241,7 @@ static void add_missing_way(bench *b, const way *w, const char *reason) {
     bench_row row = {.section = "train", .name = w->name, .unit = "tokens/s", .bar = w->rate};
     bench_add_missing(b, row, reason);
     row.unit = "MiB";
-    row.bar = w->memory;
+    row.bar = memory_bar(b, w);
     bench_add_missing(b, row, reason);
 }
 
@@ -251,8 +259,10 @@ void bench_train(bench *b) {
 }
 
 void bench_long(bench *b) {
-    run_long(b, false);
-    run_long(b, true);
+    for (int checkpoint = 0; checkpoint < 2; checkpoint++) {
+        run_long(b, checkpoint, HONE_BF16);
+        if (b->compute != HONE_BF16) run_long(b, checkpoint, b->compute);
+    }
 }
 
 void bench_start(bench *b) {
