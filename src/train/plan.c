@@ -104,35 +104,37 @@ static void each_matrix(const hone_model *model, matrix_fn *fn, void *user) {
         for (int i = 0; i < HONE_LINEAR_COUNT; i++) fn(&model->blocks[l].linear[i].weight, user);
 }
 
-/* The kernel maps pages of a file by aligned windows of this size around the one that is touched (its
- * fault_around_bytes). */
+/* The kernel maps pages of a file by aligned windows around the one that is touched: its fault_around_bytes, or a huge
+ * page where the file lies in such, for which hone_file_map_open asks. They need an aligned mapping. */
 #define WINDOW ((uintptr_t)64 << 10)
+#define HUGE_WINDOW ((uintptr_t)2 << 20)
 
 typedef struct windows {
     const hone_file_map *map;
+    uintptr_t size;
     bool *touched; /* by windows of the address space, from the one that the map begins in */
 } windows;
 
 static void mark_windows(const hone_matrix *matrix, void *user) {
     windows *w = user;
     if (!lies_in(w->map, matrix->data)) return;
-    uintptr_t first = (uintptr_t)w->map->data / WINDOW, begin = (uintptr_t)matrix->data;
+    uintptr_t first = (uintptr_t)w->map->data / w->size, begin = (uintptr_t)matrix->data;
     uintptr_t last = begin + matrix->rows * matrix->row_bytes - 1;
-    memset(w->touched + (begin / WINDOW - first), true, last / WINDOW - begin / WINDOW + 1);
+    memset(w->touched + (begin / w->size - first), true, last / w->size - begin / w->size + 1);
 }
 
 static hone_status file_bytes(const hone_model *model, const hone_file_map *map, size_t *bytes,
                               hone_error *err) {
     if (!map->data) return HONE_OK;
-    size_t count = map->size / WINDOW + 2;
-    windows w = {.map = map, .touched = calloc(count, sizeof *w.touched)};
+    uintptr_t begin = (uintptr_t)map->data, end = begin + map->size;
+    windows w = {.map = map, .size = begin % HUGE_WINDOW == 0 ? HUGE_WINDOW : WINDOW};
+    size_t count = map->size / w.size + 2;
+    w.touched = calloc(count, sizeof *w.touched);
     if (!w.touched) return hone_fail_memory(err, "a plan", count);
     each_matrix(model, mark_windows, &w);
-    uintptr_t first = (uintptr_t)map->data / WINDOW;
-    uintptr_t begin = (uintptr_t)map->data, end = begin + map->size;
     for (size_t i = 0; i < count; i++) {
-        uintptr_t from = HONE_MAX((first + i) * WINDOW, begin);
-        uintptr_t to = HONE_MIN((first + i + 1) * WINDOW, end);
+        uintptr_t from = HONE_MAX((begin / w.size + i) * w.size, begin);
+        uintptr_t to = HONE_MIN((begin / w.size + i + 1) * w.size, end);
         if (w.touched[i]) *bytes += to - from;
     }
     free(w.touched);
