@@ -111,8 +111,8 @@ static void find_inputs(bench *b) {
     free(home);
 }
 
-/* As after a start of the machine: hone then reads the file into the large pages that it asks for (base/file), where
- * another program may have left it in small ones. */
+/* A .gguf file as after a start of the machine: hone then reads it into the large pages that it asks for (base/file),
+ * where another program may have left it in small ones. */
 static void drop_from_cache(const char *path) {
     int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (fd < 0) return;

@@ -75,7 +75,7 @@ static void residual_add(hone_ctx *ctx, void *argument) {
     hone_residual_add(ctx, in->rows * HIDDEN, in->a, in->up, ctx->compute, in->y);
 }
 
-/* Widened, multiplied, rounded: the least that an operation in bfloat16 does. */
+/* In bfloat16 widened, multiplied and rounded, and nothing else. */
 static void scale(hone_ctx *ctx, void *argument) {
     const inputs *in = argument;
     size_t begin, end, size = element_size(ctx->compute);
@@ -186,20 +186,26 @@ static const struct {
     const char *name;
     bench_body *body;
     void (*make)(bench_case *c, inputs *in, hone_dtype compute, bool backward);
-    bool backward, float32_only, silu, limit; /* limit: of the others, without a bar */
+    bool backward, float32_only;
+    bench_bar inside; /* the last-level cache; beyond it there is one for all that have one */
     int width, fixed, typed, held_fixed, held_typed, flops;
 } operations[] = {
-    {"rms_norm forward", norm_forward, make_norm, false, false, false, false, HIDDEN, 4, 2, 4, 2,
-     4},
-    {"rms_norm backward", norm_backward, make_norm, true, false, false, false, HIDDEN, 12, 2, 8, 2,
-     10},
-    {"rope forward", rope_forward, make_rope, false, false, false, false, HIDDEN, 0, 2, 0, 1, 3},
-    {"rope backward", rope_backward, make_rope, true, false, false, false, HIDDEN, 0, 2, 0, 1, 3},
-    {"silu*mul forward", silu_forward, make_silu, false, false, true, false, FFN, 0, 3, 0, 3, 5},
-    {"silu*mul backward", silu_backward, make_silu, true, false, true, false, FFN, 0, 6, 0, 6, 12},
-    {"residual add", residual_add, make_add, false, false, false, false, HIDDEN, 8, 1, 8, 1, 1},
-    {"AdamW", adamw_step, make_adamw, false, true, false, false, HIDDEN, 28, 0, 16, 0, 14},
-    {"scale", scale, make_scale, false, false, false, true, HIDDEN, 0, 2, 0, 2, 1},
+    {"rms_norm forward", norm_forward, make_norm, false, false, BENCH_BAR_ROWS_INSIDE, HIDDEN, 4, 2,
+     4, 2, 4},
+    {"rms_norm backward", norm_backward, make_norm, true, false, BENCH_BAR_ROWS_INSIDE, HIDDEN, 12,
+     2, 8, 2, 10},
+    {"rope forward", rope_forward, make_rope, false, false, BENCH_BAR_ROWS_INSIDE, HIDDEN, 0, 2, 0,
+     1, 3},
+    {"rope backward", rope_backward, make_rope, true, false, BENCH_BAR_ROWS_INSIDE, HIDDEN, 0, 2, 0,
+     1, 3},
+    {"silu*mul forward", silu_forward, make_silu, false, false, BENCH_BAR_SILU_INSIDE, FFN, 0, 3, 0,
+     3, 5},
+    {"silu*mul backward", silu_backward, make_silu, true, false, BENCH_BAR_SILU_INSIDE, FFN, 0, 6,
+     0, 6, 12},
+    {"residual add", residual_add, make_add, false, false, BENCH_BAR_ROWS_INSIDE, HIDDEN, 8, 1, 8,
+     1, 1},
+    {"AdamW", adamw_step, make_adamw, false, true, BENCH_BAR_ROWS_INSIDE, HIDDEN, 28, 0, 16, 0, 14},
+    {"scale", scale, make_scale, false, false, BENCH_NO_BAR, HIDDEN, 0, 2, 0, 2, 1},
 };
 enum { OPERATIONS = sizeof operations / sizeof *operations };
 
@@ -213,6 +219,7 @@ static void measure(bench *b, int operation, size_t rows, hone_dtype compute) {
     double bytes = n * (operations[operation].fixed + operations[operation].typed * size);
     double held = n * (operations[operation].held_fixed + operations[operation].held_typed * size);
     bool beyond = held > (double)hone_cpu_last_level_bytes();
+    bench_bar inside = operations[operation].inside;
     c.job.argument = in;
     c.job.work = bytes;
     bench_buffers buffers = bench_copy_buffers(b, (size_t)bytes);
@@ -228,10 +235,9 @@ static void measure(bench *b, int operation, size_t rows, hone_dtype compute) {
                      .x = (double)rows,
                      .reference = "a copy",
                      .intensity = n * operations[operation].flops / bytes,
-                     .bar = operations[operation].limit  ? BENCH_NO_BAR
-                            : beyond                     ? BENCH_BAR_ROWS_BEYOND
-                            : operations[operation].silu ? BENCH_BAR_SILU_INSIDE
-                                                         : BENCH_BAR_ROWS_INSIDE};
+                     .bar = inside == BENCH_NO_BAR ? BENCH_NO_BAR
+                            : beyond               ? BENCH_BAR_ROWS_BEYOND
+                                                   : inside};
     bench_add_rate(b, row, &jobs[0], &jobs[1], NULL, 1e9);
     bench_buffers_free(&buffers);
     bench_case_free(&c);

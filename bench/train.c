@@ -62,7 +62,7 @@ static bool skipped(const bench *b, int which, bool peer) {
     return false;
 }
 
-/* The bars of memory are for activations in bfloat16: where that is not the default, LORA_BF16 has to meet it. */
+/* LoRA's bar of memory is for activations in bfloat16: where that is not the default, LORA_BF16 has to meet it. */
 static bench_bar memory_bar(const bench *b, const way *w) {
     return w == &ways[LORA] && b->compute != HONE_BF16 ? BENCH_NO_BAR : w->memory;
 }
@@ -201,13 +201,13 @@ static void run_group(bench *b, int group, bool *measured, const bench_flops *fl
 
 /* One sequence of 4,096 tokens: what it takes, and how fast. */
 static void run_long(bench *b, bool checkpoint, hone_dtype compute) {
-    char options[256], name[96];
+    char options[256], name[96], type[24] = "";
     double rates[2];
     int steps = b->options.quick ? 1 : 2, done = 0;
     bool other = compute != b->compute; /* than the default */
     bench_runner r;
-    const char *more = checkpoint ? " --grad-checkpoint" : "",
-               *type = other ? " --compute bf16" : "";
+    const char *more = checkpoint ? " --grad-checkpoint" : "";
+    if (other) snprintf(type, sizeof type, " --compute %s", hone_dtype_name(compute));
     snprintf(options, sizeof options, "--batch-size 1 --max-seq-length %d --no-save --iters %d%s%s",
              LONG, steps, more, type);
     snprintf(name, sizeof name, "LoRA 1 x 4,096%s%s", more, type);

@@ -7,13 +7,12 @@
 #include <sys/mman.h>
 
 enum { ALIGN = 64 };
-#define HUGE_PAGE ((size_t)2 << 20)
 
 hone_status hone_arena_open(hone_arena *arena, size_t capacity, bool huge, hone_error *err) {
     *arena = (hone_arena){0};
     size_t bytes;
     /* Whole huge pages when asked for: a part of one at the end could not be one. */
-    if (!hone_size_align(HONE_MAX(capacity, 1), huge ? HUGE_PAGE : 4096, &bytes)) {
+    if (!hone_size_align(HONE_MAX(capacity, 1), huge ? HONE_HUGE_PAGE : 4096, &bytes)) {
         return hone_fail_memory(err, "the working memory", capacity);
     }
     void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE,

@@ -6,6 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Bytes of a huge page where pages have 4 KiB: x86-64, and most of aarch64. */
+#define HONE_HUGE_PAGE ((size_t)2 << 20)
+
 /* Each returns false (and leaves *out alone) when the result does not fit a size_t. */
 static inline bool hone_size_add(size_t a, size_t b, size_t *out) {
     size_t sum;

@@ -25,7 +25,6 @@
 #define HEADROOM (2 * MIB)
 /* What is resident when a training is planned is not the same in every run: advice has to hold in the next one. */
 #define ADVICE_SLACK MIB
-#define ARENA_PAGE (2 * MIB)
 
 /* ---- working memory ---- */
 
@@ -56,12 +55,12 @@ hone_pass_memory hone_plan_step(const hone_pass *pass, const hone_batch *batch, 
 /* What becomes resident when an arena of so many bytes is used up: whole huge pages. */
 static size_t arena_bytes(size_t bytes) {
     size_t whole;
-    return hone_size_align(bytes, ARENA_PAGE, &whole) ? whole : SIZE_MAX;
+    return hone_size_align(bytes, HONE_HUGE_PAGE, &whole) ? whole : SIZE_MAX;
 }
 
 size_t hone_plan_step_limit(const hone_train_plan *plan, size_t mem_limit) {
     size_t others = plan->total - plan->activations - plan->scratch;
-    return (mem_limit - HEADROOM - others) / ARENA_PAGE * ARENA_PAGE;
+    return (mem_limit - HEADROOM - others) / HONE_HUGE_PAGE * HONE_HUGE_PAGE;
 }
 
 static size_t step_bytes(hone_pass pass, const hone_batch *batch, size_t trained, int kept_from) {
@@ -104,10 +103,10 @@ static void each_matrix(const hone_model *model, matrix_fn *fn, void *user) {
         for (int i = 0; i < HONE_LINEAR_COUNT; i++) fn(&model->blocks[l].linear[i].weight, user);
 }
 
-/* The kernel maps pages of a file by aligned windows around the one that is touched: its fault_around_bytes, or a huge
- * page where the file lies in such, for which hone_file_map_open asks. They need an aligned mapping. */
+/* The kernel maps pages of a file by aligned windows around the one that is touched: its fault_around_bytes, or a
+ * huge page where the file lies in such. That is not known here, but takes an aligned map: such a one counts as if it did,
+ * at most a huge page too much at each end of the weights. */
 #define WINDOW ((uintptr_t)64 << 10)
-#define HUGE_WINDOW ((uintptr_t)2 << 20)
 
 typedef struct windows {
     const hone_file_map *map;
@@ -127,7 +126,7 @@ static hone_status file_bytes(const hone_model *model, const hone_file_map *map,
                               hone_error *err) {
     if (!map->data) return HONE_OK;
     uintptr_t begin = (uintptr_t)map->data, end = begin + map->size;
-    windows w = {.map = map, .size = begin % HUGE_WINDOW == 0 ? HUGE_WINDOW : WINDOW};
+    windows w = {.map = map, .size = begin % HONE_HUGE_PAGE == 0 ? HONE_HUGE_PAGE : WINDOW};
     size_t count = map->size / w.size + 2;
     w.touched = calloc(count, sizeof *w.touched);
     if (!w.touched) return hone_fail_memory(err, "a plan", count);

@@ -148,7 +148,7 @@ static void functions(const hone_kernels *k) {
     double d = sweep(k, slope_of, slope_exact, absolute, 110);
     print_message("  exp %.3f ulp, silu %.3f ulp, silu' %.3g\n", e, s, d);
     assert_true(e <= 1.5); /* 1 in units of normal numbers */
-    assert_true(s <= 2);
+    assert_true(s <= 1.2); /* 1.6 without the low part of e^-x */
     assert_true(d <= 3e-7);
 
     float x[SWEEP] = {-INFINITY, INFINITY, NAN, 0.0f, -0.0f, -1e30f, 1e30f, 88.7228f, 0x1p-140f},
@@ -364,6 +364,13 @@ static void silu_mul_case(const hone_kernels *k, size_t n, hone_dtype type) {
     k->silu_mul(n - cut, type, (char *)gate.g.data + cut * element,
                 (char *)up.g.data + cut * element, (char *)part.g.data + cut * element);
     assert_memory_equal(part.g.data, h.g.data, n * element);
+    array *in_place[] = {&gate, &up};
+    for (size_t i = 0; i < 2; i++) {
+        memcpy(part.g.data, in_place[i]->g.data, n * element);
+        k->silu_mul(n, type, i == 0 ? part.g.data : gate.g.data, i == 1 ? part.g.data : up.g.data,
+                    part.g.data);
+        assert_memory_equal(part.g.data, h.g.data, n * element);
+    }
     k->silu_mul_backward(n, type, dh.g.data, gate.g.data, up.g.data, gate.g.data, up.g.data,
                          dh.g.data);
     assert_memory_equal(gate.g.data, dgate.g.data, n * element);
@@ -378,8 +385,8 @@ static void silu_mul(const hone_kernels *k) {
         silu_mul_case(k, n, HONE_F32);
         silu_mul_case(k, n, HONE_BF16);
     }
-    silu_mul_case(k, 1000, HONE_F32); /* three chunks, pairs of vectors, and a rest */
-    silu_mul_case(k, 1000, HONE_BF16);
+    silu_mul_case(k, 1003, HONE_F32); /* chunks, pairs of vectors, vectors, and a rest */
+    silu_mul_case(k, 1003, HONE_BF16);
 }
 
 static void test_silu_mul(void **state) {
@@ -565,15 +572,18 @@ static void elementwise_case(const hone_kernels *k, size_t n, const hone_dtype *
     k->add(n, a.g.data, t[0], b.g.data, t[1], y.g.data, t[2]);
     k->scale(n, 0.75f, a.g.data, t[0], scaled.g.data, t[2], false);
     k->scale(n, 0.75f, a.g.data, t[0], z.g.data, t[2], true);
+    array same = array_random(t[2], n, 1, &rng);
+    k->scale(n, 0.75f, same.g.data, t[2], same.g.data, t[2], true);
     double sum = 0;
     for (size_t i = 0; i < n; i++) {
+        check("scale, in place", &same, i, 1.75 * same.values[i], 1.75 * same.values[i], 4);
         check("add", &y, i, a.values[i] + b.values[i], a.values[i] + b.values[i], 1);
         check("scale", &scaled, i, 0.75 * a.values[i], a.values[i], 1);
         check("scale, added", &z, i, 0.75 * a.values[i] + z.values[i], 4, 2);
         sum += a.values[i] * b.values[i];
     }
     assert_true(fabs(k->dot(n, a.g.data, t[0], b.g.data, t[1]) - sum) <= 1e-13);
-    array *all[] = {&a, &b, &y, &z, &scaled};
+    array *all[] = {&a, &b, &y, &z, &scaled, &same};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) array_free(all[i]);
 }
 
@@ -654,7 +664,7 @@ static void conversion(const hone_kernels *k) {
     static const uint16_t low[] = {0, 1, 0x7fff, 0x8000, 0x8001, 0xffff};
     for (size_t l = 0; l < sizeof low / sizeof *low; l++) {
         static float x[65536];
-        static hone_bf16 y[65536];
+        static hone_bf16 y[65536], scaled[65536];
         for (uint32_t i = 0; i < 65536; i++) {
             uint32_t bits = i << 16 | low[l];
             memcpy(&x[i], &bits, 4);
@@ -666,8 +676,10 @@ static void conversion(const hone_kernels *k) {
             k->add(HONE_MIN(65536 - i, (size_t)19), x + i, HONE_F32, zeros, HONE_F32, cut + i,
                    HONE_BF16);
         assert_memory_equal(cut, y, sizeof y);
+        k->scale(65536, 1, x, HONE_F32, scaled, HONE_BF16, false);
         for (uint32_t i = 0; i < 65536; i++) {
             if (i == 0x8000 && low[l] == 0) continue; /* -0 + 0 is 0 */
+            assert_int_equal(scaled[i], y[i]);
             if (isnan(x[i]))
                 assert_true(isnan(hone_bf16_to_f32(y[i])));
             else

@@ -6,8 +6,9 @@
  * baseline has. A vec_f holds VEC_WIDTH floats; memory holds float32 or bfloat16.
  *
  * The tails (`_n`, 0 <= n <= VEC_WIDTH) touch exactly n elements and compute what the whole vectors
- * compute, so an element's bits do not depend on where a row was cut. Write products as vec_fma:
- * a contraction that the compiler chose could differ between the body and the tail of a loop.
+ * compute, so an element's bits do not depend on where a row was cut (those of a NaN may: vec_store_2_pure_as).
+ * Write products as vec_fma: a contraction that the compiler chose could differ between the body and the tail
+ * of a loop.
  */
 #ifndef HONE_KERNELS_VEC_VEC_H
 #define HONE_KERNELS_VEC_VEC_H
@@ -305,7 +306,7 @@ VEC_INLINE vec_2 vec_load_2_as(const void *p, hone_dtype dtype, size_t i, hone_d
 #ifdef VEC_AVX2
 /* 16 bfloat16, as vec_round_bf16 makes them, but 16 bits wide: 12 instructions, of 15 for two vectors. The upper half
  * goes up by one where the lower half is above 0x8000, or is 0x8000 and the upper half odd. A NaN without a lower half
- * stays one by itself: `short_nans` says that there is no other. */
+ * stays one by itself: `short_nans` says that there is no other, and 8 instructions do. */
 VEC_INLINE __m256i vec_round_2(vec_2 v, bool short_nans) {
     __m256i a = (__m256i)v.a, b = (__m256i)v.b;
     __m256i high = _mm256_blend_epi16(_mm256_srli_epi32(a, 16), b, 0xaa);
@@ -338,8 +339,9 @@ VEC_INLINE void vec_store_2_as(void *p, hone_dtype dtype, size_t i, vec_2 v, hon
     vec_store_as(p, dtype, i + VEC_WIDTH, v.b);
 }
 
-/* The same in bfloat16, for what was computed from bfloat16 and from finite float32: the only NaNs are those of the
- * operands, handed on, and the one that x86 makes, 0xffc00000. */
+/* The same for what was computed from operands of `dtype` and finite float32: in bfloat16 the only NaNs are then those
+ * of the operands, handed on, and the one that x86 makes, 0xffc00000. None has a lower half, so each stays a NaN, if
+ * not with the bits that vec_store_as_n gives it. */
 VEC_INLINE void vec_store_2_pure_as(void *p, hone_dtype dtype, size_t i, vec_2 v) {
 #ifdef VEC_AVX2
     if (dtype == HONE_BF16) {
@@ -465,7 +467,7 @@ VEC_INLINE vec_f vec_reciprocal(vec_f x) {
 #endif
 }
 
-/* Within 2^-14 for results in bfloat16. */
+/* The same, as a result of `dtype` needs it: for bfloat16 within 2^-14. */
 VEC_INLINE vec_f vec_reciprocal_for(hone_dtype dtype, vec_f x) {
 #ifdef VEC_AVX512
     if (dtype == HONE_BF16) return _mm512_rcp14_ps(x);
