@@ -103,8 +103,8 @@ static void each_matrix(const hone_model *model, matrix_fn *fn, void *user) {
         for (int i = 0; i < HONE_LINEAR_COUNT; i++) fn(&model->blocks[l].linear[i].weight, user);
 }
 
-/* The kernel maps pages of a file by aligned windows around the one that is touched: its fault_around_bytes, or a
- * huge page where the file lies in such. That is not known here, but takes an aligned map: such a one counts as if it did,
+/* The kernel maps pages of a file by aligned windows around the one that is touched: its fault_around_bytes, or a huge
+ * page where the file lies in such. That is not known here, but takes an aligned map: such a map counts as if it did,
  * at most a huge page too much at each end of the weights. */
 #define WINDOW ((uintptr_t)64 << 10)
 

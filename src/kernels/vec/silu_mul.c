@@ -2,8 +2,8 @@
  *
  * AVX2 computes the exponentials of a chunk of elements before the rest: the chain of dependent instructions from a
  * gate to its result is longer than the window that is executed out of order, and two shorter loops overlap their
- * iterations where a long one does not. The same bits; on Zen 3 1.25 times as fast forward in bfloat16 and 1.5 backward,
- * 1.13 and 1.2 in float32.
+ * iterations where a long one does not. The same bits; on Zen 3 1.25 times as fast forward in bfloat16 and 1.5 times
+ * backward, in float32 1.13 and 1.2 times.
  */
 #include "kernels/vec/vec.h"
 
