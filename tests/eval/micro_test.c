@@ -166,6 +166,7 @@ static const struct attack {
     {"late", "WRONG", "a timed call", FORWARD},
     {"deferred", "VIOLATION", "system call", ALL},
     {"forged", "INVALID or WRONG", "", ALL}, /* found at work, or its outputs not done yet */
+    {"goes_on", "INVALID", "went on working", ALL},
     {"low_precision", "WRONG", "y", FORWARD},
     {"half_precision", "WRONG", "y", FORWARD},
     {"calls_shipped", "INVALID", "hone_ops_fused", ALL},
