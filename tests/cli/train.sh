@@ -233,14 +233,14 @@ else
 fi
 
 # ---- progress on a terminal ----
-if command -v script >/dev/null; then
+if script -qec true /dev/null </dev/null >"$tmp/out" 2>&1; then
     cp -r "$data" "$tmp/long"
     for i in $(seq 400); do cat "$data/train.jsonl"; done >"$tmp/long/valid.jsonl"
     TERM=xterm script -qec "'$hone' train --model '$tiny' --data '$tmp/long' --iters 1 --batch-size 2 --no-save \
         --val-batches -1" /dev/null </dev/null >"$tmp/out" 2>&1
     has out 'validating [0-9]+ of 1600' "a validation shows how far it is"
 else
-    skip "a validation shows how far it is" "there is no script(1)"
+    skip "a validation shows how far it is" "no pseudo-terminal: $(tr -d '\r' <"$tmp/out" | tail -n 1)"
 fi
 
 # ---- names that are not UTF-8 ----
