@@ -75,15 +75,10 @@ static void residual_add(hone_ctx *ctx, void *argument) {
     hone_residual_add(ctx, in->rows * HIDDEN, in->a, in->up, ctx->compute, in->y);
 }
 
-/* In bfloat16 widened, multiplied and rounded, and nothing else. */
+/* In bfloat16 widened, multiplied by 1 and rounded, and nothing else. */
 static void scale(hone_ctx *ctx, void *argument) {
     const inputs *in = argument;
-    size_t begin, end, size = element_size(ctx->compute);
-    if (hone_ctx_planning(ctx)) return;
-    hone_split(ctx->team, in->rows * HIDDEN, GRAIN, &begin, &end);
-    ctx->kernels->scale(end - begin, 0.5f, (const char *)in->up + begin * size, ctx->compute,
-                        (char *)in->h + begin * size, ctx->compute, false);
-    hone_barrier(ctx->team);
+    hone_convert(ctx, in->rows * HIDDEN, in->up, ctx->compute, in->h, ctx->compute);
 }
 
 static void adamw_step(hone_ctx *ctx, void *argument) {
