@@ -1,216 +1,12 @@
-/* Element-wise and row-wise kernels, every tier that runs here: exp and silu within ulp bounds of
- * float64, and each kernel against the float64 oracle at every length from 1 to 67 with guard pages
- * behind every array, outputs that start as NaN, special values, and rows that are the same alone. */
-#include "kernels/matrix_help.h"
+/* Element-wise and row-wise kernels, every tier that runs here: each kernel against the float64 oracle at every length
+ * from 1 to 67 with guard pages behind every array, outputs that start as NaN, special values, and rows that are the
+ * same alone. */
+#include "kernels/vec_help.h"
 
 #include "kernels/ref/ref.h"
 
-/* An array that ends at a guard page, and its values. */
-typedef struct array {
-    guarded g;
-    hone_dtype dtype;
-    size_t count;
-    double *values;
-} array;
-
-static array array_new(hone_dtype dtype, size_t count) {
-    array a = {.dtype = dtype, .count = count};
-    a.g = guarded_new(count * (dtype == HONE_F32 ? 4 : 2));
-    a.values = calloc(count + 1, sizeof *a.values);
-    assert_non_null(a.values);
-    return a;
-}
-
-static void array_set(array *a, size_t i, double value) {
-    dense_set(a->g.data, a->dtype, i, value);
-    a->values[i] = dense_get(a->g.data, a->dtype, i);
-}
-
-static array array_random(hone_dtype dtype, size_t count, double magnitude, hone_rng *rng) {
-    array a = array_new(dtype, count);
-    for (size_t i = 0; i < count; i++) array_set(&a, i, hone_rng_normal(rng) * magnitude);
-    return a;
-}
-
-static void array_free(array *a) {
-    guarded_free(&a->g);
-    free(a->values);
-}
-
-static double array_get(const array *a, size_t i) { return dense_get(a->g.data, a->dtype, i); }
-
-/* Half a unit in the last place of the type, for the rounding of a result of this size. */
-static double rounding(hone_dtype dtype, double size) {
-    return fabs(size) * (dtype == HONE_F32 ? 0x1p-24 : 0x1p-8);
-}
-
-/* |got - want| <= bound float32 roundings of `size`, and the rounding to the output's type. */
-static void check(const char *what, const array *got, size_t i, double want, double size,
-                  double bound) {
-    double value = array_get(got, i);
-    double most = bound * rounding(HONE_F32, size) +
-                  (got->dtype == HONE_BF16 ? rounding(HONE_BF16, want) : 0) + 1e-37;
-    if (!(fabs(value - want) <= most))
-        fail_msg("%s[%zu] = %.9g, want %.9g within %.3g", what, i, value, want, most);
-}
-
 static const hone_dtype types[2] = {HONE_F32, HONE_BF16};
 enum { LONGEST = 67 };
-
-/* Runs a body once per distinct set of vector kernels. */
-static void each_vec_tier(void (*body)(const hone_kernels *k)) {
-    hone_kernels kernels;
-    const char *tier, *last = "";
-    for (size_t i = 0; hone_kernels_tier(i, hone_cpu_detect(), &kernels, &tier); i++) {
-        if (strcmp(kernels.vec_name, last) == 0) continue;
-        last = kernels.vec_name;
-        print_message("vec %s\n", last);
-        body(&kernels);
-    }
-    assert_true(*last);
-}
-
-/* ---- functions --------------------------------------------------------------------------- */
-
-enum { SWEEP = 4096 };
-
-/* The distance in units of the last place of float32 at `want`. */
-static double ulps(double got, double want) {
-    if (fabs(want) > 0x1.fffffffp127)
-        return isinf(got) && signbit(got) == signbit(want) ? 0 : INFINITY;
-    int exponent;
-    frexp(want, &exponent);
-    return fabs(got - want) / ldexp(1, (exponent < -125 ? -125 : exponent) - 24);
-}
-
-static void exp_of(const hone_kernels *k, const float *x, float *y) {
-    size_t valid = SWEEP;
-    float lse = 0;
-    hone_softmax_again a = {.rows = 1,
-                            .cols = SWEEP,
-                            .scores = x,
-                            .lds = SWEEP,
-                            .valid = &valid,
-                            .scale = 1,
-                            .lse = &lse,
-                            .p = y,
-                            .ldp = SWEEP,
-                            .out_dtype = HONE_F32};
-    k->softmax_again(&a);
-}
-
-static void silu_of(const hone_kernels *k, const float *x, float *y) {
-    static float ones[SWEEP];
-    for (size_t i = 0; i < SWEEP; i++) ones[i] = 1;
-    k->silu_mul(SWEEP, HONE_F32, x, ones, y);
-}
-
-static void slope_of(const hone_kernels *k, const float *x, float *y) {
-    static float ones[SWEEP], dup[SWEEP];
-    for (size_t i = 0; i < SWEEP; i++) ones[i] = 1;
-    k->silu_mul_backward(SWEEP, HONE_F32, ones, x, ones, y, dup, NULL);
-}
-
-/* Every `step`th float32 from 0 to `limit` with both signs; the largest distance from `want`. */
-static double sweep(const hone_kernels *k,
-                    void (*kernel)(const hone_kernels *k, const float *x, float *y),
-                    double (*want)(double x), double (*distance)(double got, double want),
-                    float limit) {
-    static float x[SWEEP], y[SWEEP];
-    double worst = 0;
-    uint32_t end, bits = 0, step = 611;
-    memcpy(&end, &limit, 4);
-    while (bits < end) {
-        for (size_t i = 0; i < SWEEP; i += 2) {
-            uint32_t b = bits < end ? bits : end;
-            memcpy(&x[i], &b, 4);
-            x[i + 1] = -x[i];
-            bits += step;
-        }
-        kernel(k, x, y);
-        for (size_t i = 0; i < SWEEP; i++) {
-            double d = distance(y[i], want(x[i]));
-            if (!(d <= worst)) worst = d;
-        }
-    }
-    return worst;
-}
-
-static double silu_exact(double x) { return x / (1 + exp(-x)); }
-static double slope_exact(double x) {
-    double s = 1 / (1 + exp(-x));
-    return s * (1 + x * (1 - s));
-}
-static double absolute(double got, double want) { return fabs(got - want); }
-
-static void functions(const hone_kernels *k) {
-    double e = sweep(k, exp_of, exp, ulps, 110), s = sweep(k, silu_of, silu_exact, ulps, 80);
-    double d = sweep(k, slope_of, slope_exact, absolute, 110);
-    print_message("  exp %.3f ulp, silu %.3f ulp, silu' %.3g\n", e, s, d);
-    assert_true(e <= 1.5); /* 1 in units of normal numbers */
-    assert_true(s <= 1.2); /* 1.6 without the low part of e^-x */
-    assert_true(d <= 3e-7);
-
-    float x[SWEEP] = {-INFINITY, INFINITY, NAN, 0.0f, -0.0f, -1e30f, 1e30f, 88.7228f, 0x1p-140f},
-          y[SWEEP];
-    exp_of(k, x, y);
-    assert_true(y[0] == 0 && isinf(y[1]) && isnan(y[2]) && y[3] == 1 && y[4] == 1 && y[5] == 0 &&
-                isinf(y[6]));
-    assert_true(isfinite(y[7]) && y[8] == 1);
-    silu_of(k, x, y);
-    assert_true(isinf(y[1]) && isnan(y[2]) && y[3] == 0 && y[5] == 0 && y[6] == 1e30f &&
-                y[8] == 0x1p-141f);
-}
-
-/* The exponential that softmax takes where p is bfloat16, as it is summed up: one score a row, the maximum being 0. */
-static void short_exp_of(const hone_kernels *k, const float *x, float *y) {
-    static hone_bf16 p[SWEEP];
-    static float m[SWEEP], correction[SWEEP];
-    static size_t valid[SWEEP];
-    for (size_t i = 0; i < SWEEP; i++) m[i] = 0, y[i] = 0, valid[i] = 1;
-    hone_softmax_tile a = {SWEEP, 1, x, 1, valid, 1, p, 1, HONE_BF16, m, y, correction};
-    k->softmax_tile(&a);
-}
-
-static void short_functions(const hone_kernels *k) {
-    static float x[SWEEP], y[SWEEP];
-    double worst = 0, slope = strcmp(k->vec_name, "scalar") == 0 ? 0x1p-23 : 0x1p-25;
-    for (uint32_t bits = 0x80000000u; bits < 0xc2ae0000u; bits += SWEEP * 101) { /* to -87 */
-        for (uint32_t i = 0; i < SWEEP; i++) {
-            uint32_t b = HONE_MIN(bits + i * 101, 0xc2ae0000u);
-            memcpy(&x[i], &b, 4);
-        }
-        short_exp_of(k, x, y);
-        for (size_t i = 0; i < SWEEP; i++) {
-            double want = exp((double)x[i]);
-            double bound = 2e-7 + fabs((double)x[i]) * slope,
-                   share = fabs((double)y[i] / want - 1) / bound;
-            if (!(share <= worst)) worst = share;
-        }
-    }
-    print_message("  short exp: %.3f of its bound\n", worst);
-    assert_true(worst <= 1);
-
-    /* silu of every bfloat16 down to -87: the sigmoid's 2^-13, and the result's rounding. */
-    hone_bf16 one = hone_f32_to_bf16(1), h;
-    for (uint32_t i = 0; i < 0x10000; i++) {
-        hone_bf16 gate = (hone_bf16)i;
-        double g = hone_bf16_to_f32(gate), want = silu_exact(g);
-        if (!isfinite(g) || g < -87 || fabs(g) < 0x1p-120) continue;
-        k->silu_mul(1, HONE_BF16, &gate, &one, &h);
-        assert_true(fabs(hone_bf16_to_f32(h) - want) <= (0x1p-8 + 0x1p-13) * fabs(want));
-    }
-}
-
-static void test_functions(void **state) {
-    (void)state;
-    each_vec_tier(functions);
-}
-
-static void test_short_functions(void **state) {
-    (void)state;
-    each_vec_tier(short_functions);
-}
 
 /* ---- rms_norm ---- */
 
@@ -288,6 +84,84 @@ static void rms_norm(const hone_kernels *k) {
 static void test_rms_norm(void **state) {
     (void)state;
     each_vec_tier(rms_norm);
+}
+
+/* Results are the bfloat16 nearest to what was computed: here to gamma and, as the copy, to x. */
+static void rms_norm_rounding(const hone_kernels *k) {
+    enum { ALL = 0x7f80, COUNT = 2 * ALL }; /* finite, of both signs */
+    static const uint16_t low[] = {0, 1, 0x7fff, 0x8000, 0x8001, 0xffff};
+    static float values[COUNT], ones[COUNT];
+    static hone_bf16 ones_16[COUNT], y[3][COUNT];
+    for (size_t i = 0; i < COUNT; i++) ones[i] = 1, ones_16[i] = hone_f32_to_bf16(1);
+    for (size_t l = 0; l < sizeof low / sizeof *low; l++) {
+        for (uint32_t i = 0; i < COUNT; i++) {
+            uint32_t bits = (i < ALL ? i : i - ALL + 0x8000) << 16 | low[l];
+            memcpy(&values[i], &bits, 4);
+        }
+        hone_rms_norm_forward a = {.rows = 1,
+                                   .hidden = COUNT,
+                                   .x = ones,
+                                   .gamma = values,
+                                   .y = y[0],
+                                   .y_dtype = HONE_BF16};
+        k->rms_norm_forward(&a);
+        a.x = ones_16, a.x_dtype = HONE_BF16, a.y = y[1];
+        k->rms_norm_forward(&a);
+        a.x = values, a.x_dtype = HONE_F32, a.gamma = ones, a.y = ones_16, a.copy = y[2];
+        k->rms_norm_forward(&a);
+        for (size_t i = 0; i < COUNT; i++) ones_16[i] = hone_f32_to_bf16(1);
+        for (int which = 0; which < 3; which++)
+            for (size_t i = 0; i < COUNT; i++) {
+                hone_bf16 even = hone_f32_to_bf16(values[i]), got = y[which][i];
+                bool tie = low[l] == 0x8000 && got == (even ^ 1);
+                assert_true(got == even || tie);
+            }
+    }
+}
+
+static void test_rms_norm_rounding(void **state) {
+    (void)state;
+    each_vec_tier(rms_norm_rounding);
+}
+
+/* A NaN whose lower half is full stays one: as a number it would round to 0. */
+static void rms_norm_nans(const hone_kernels *k) {
+    enum { ROWS = 3, N = 41 };
+    for (size_t at = 0; at < N; at++) {
+        const uint32_t bits = at % 2 ? 0xffffffff : 0x7fffffff;
+        float x[ROWS * N], gamma[N];
+        hone_bf16 x16[ROWS * N], y[ROWS * N], copy[ROWS * N];
+        for (size_t i = 0; i < ROWS * N; i++) x[i] = 1, x16[i] = hone_f32_to_bf16(1);
+        for (size_t i = 0; i < N; i++) gamma[i] = 1;
+        memcpy(&x[N + at], &bits, 4);
+        hone_rms_norm_forward a = {.rows = ROWS,
+                                   .hidden = N,
+                                   .x = x,
+                                   .gamma = gamma,
+                                   .y = y,
+                                   .y_dtype = HONE_BF16,
+                                   .copy = copy};
+        k->rms_norm_forward(&a);
+        for (size_t i = 0; i < ROWS * N; i++) {
+            assert_int_equal(isnan(hone_bf16_to_f32(y[i])), i / N == 1);
+            assert_int_equal(isnan(hone_bf16_to_f32(copy[i])), i == N + at);
+        }
+        x[N + at] = 1;
+        memcpy(&gamma[at], &bits, 4);
+        for (int narrow = 0; narrow < 2; narrow++) {
+            if (narrow) a.x = x16, a.x_dtype = HONE_BF16;
+            k->rms_norm_forward(&a);
+            for (size_t i = 0; i < ROWS * N; i++) {
+                assert_int_equal(isnan(hone_bf16_to_f32(y[i])), i % N == at);
+                assert_false(isnan(hone_bf16_to_f32(copy[i])));
+            }
+        }
+    }
+}
+
+static void test_rms_norm_nans(void **state) {
+    (void)state;
+    each_vec_tier(rms_norm_nans);
 }
 
 /* ---- rope ---- */
@@ -716,17 +590,12 @@ static void test_same_dot(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_functions),
-        cmocka_unit_test(test_rms_norm),
-        cmocka_unit_test(test_rope),
-        cmocka_unit_test(test_silu_mul),
-        cmocka_unit_test(test_short_nans),
-        cmocka_unit_test(test_softmax),
-        cmocka_unit_test(test_cross_entropy),
-        cmocka_unit_test(test_elementwise),
-        cmocka_unit_test(test_conversion),
+        cmocka_unit_test(test_rms_norm),      cmocka_unit_test(test_rms_norm_rounding),
+        cmocka_unit_test(test_rms_norm_nans), cmocka_unit_test(test_rope),
+        cmocka_unit_test(test_silu_mul),      cmocka_unit_test(test_short_nans),
+        cmocka_unit_test(test_softmax),       cmocka_unit_test(test_cross_entropy),
+        cmocka_unit_test(test_elementwise),   cmocka_unit_test(test_conversion),
         cmocka_unit_test(test_same_dot),
-        cmocka_unit_test(test_short_functions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,22 +24,34 @@ VEC_INLINE float sum_squares(const void *x, hone_dtype dtype, size_t n) {
     return vec_sum((s0 + s1) + (s2 + s3));
 }
 
-/* y = x * rstd * gamma, and copy = x where it is not NULL. */
+/* No element is NaN: where it is one, a sum of squares is too. */
+VEC_INLINE bool no_nan(const float *x, size_t n) {
+    float sum = sum_squares(x, HONE_F32, n);
+    return sum == sum;
+}
+
+/* y = x * rstd * gamma, and copy = x where it is not NULL. `pure`: gamma has no NaN; nor has x where rstd is none. */
 VEC_INLINE void normalize(size_t n, const void *x, hone_dtype x_dtype, const float *gamma,
-                          float rstd, void *y, void *copy, hone_dtype y_dtype) {
-    const hone_dtype lanes = x_dtype == HONE_BF16 ? x_dtype : y_dtype;
+                          float rstd, bool pure, void *y, void *copy, hone_dtype y_dtype) {
+    const hone_dtype lanes = x_dtype;
     vec_f r = vec_set1(rstd);
     size_t i = 0;
-    for (; i + VEC_2_WIDTH <= n; i += VEC_2_WIDTH) {
+    pure = pure && rstd == rstd;
+    for (; pure && i + VEC_2_WIDTH <= n; i += VEC_2_WIDTH) {
         vec_2 v = vec_load_2_as(x, x_dtype, i, lanes), g = vec_load_2_as(gamma, HONE_F32, i, lanes);
-        vec_store_2_as(y, y_dtype, i, (vec_2){v.a * r * g.a, v.b * r * g.b}, lanes);
-        if (copy) vec_store_2_as(copy, y_dtype, i, v, lanes);
+        vec_store_2_pure_as(y, y_dtype, i, (vec_2){v.a * r * g.a, v.b * r * g.b}, lanes);
+        if (copy) vec_store_2_pure_as(copy, y_dtype, i, v, lanes);
     }
     for (size_t w; i < n; i += w) {
         w = HONE_MIN(n - i, (size_t)VEC_WIDTH);
-        vec_f v = vec_load_as_n(x, x_dtype, i, w);
-        vec_store_as_n(y, y_dtype, i, v * r * vec_load_n(gamma + i, w), w);
-        if (copy) vec_store_as_n(copy, y_dtype, i, v, w);
+        vec_f v = vec_load_as_n(x, x_dtype, i, w), u = v * r * vec_load_n(gamma + i, w);
+        if (pure) {
+            vec_store_pure_as_n(y, y_dtype, i, u, w);
+            if (copy) vec_store_pure_as_n(copy, y_dtype, i, v, w);
+        } else {
+            vec_store_as_n(y, y_dtype, i, u, w);
+            if (copy) vec_store_as_n(copy, y_dtype, i, v, w);
+        }
     }
 }
 
@@ -53,16 +65,20 @@ VEC_INLINE void copy_row(size_t n, const void *x, hone_dtype x_dtype, void *copy
 
 VEC_INLINE void forward(const hone_rms_norm_forward *a, hone_dtype x_dtype, hone_dtype y_dtype) {
     size_t n = a->hidden;
+    bool pure = y_dtype == HONE_F32 || no_nan(a->gamma, n);
+    float sum =
+        a->rows ? sum_squares(a->x, x_dtype, n) : 0; /* a row ahead: its latency is hidden */
     for (size_t r = 0; r < a->rows; r++) {
         const void *x = vec_at(a->x, x_dtype, r * n);
         void *copy = a->copy ? vec_at_mut(a->copy, y_dtype, r * n) : NULL;
-        float rstd = 1.0f / sqrtf(sum_squares(x, x_dtype, n) / (float)n + a->eps);
+        float rstd = 1.0f / sqrtf(sum / (float)n + a->eps);
+        if (r + 1 < a->rows) sum = sum_squares(vec_at(a->x, x_dtype, (r + 1) * n), x_dtype, n);
         if (a->rstd) a->rstd[r] = rstd;
         if (a->y && copy) {
-            normalize(n, x, x_dtype, a->gamma, rstd, vec_at_mut(a->y, y_dtype, r * n), copy,
+            normalize(n, x, x_dtype, a->gamma, rstd, pure, vec_at_mut(a->y, y_dtype, r * n), copy,
                       y_dtype);
         } else if (a->y) {
-            normalize(n, x, x_dtype, a->gamma, rstd, vec_at_mut(a->y, y_dtype, r * n), NULL,
+            normalize(n, x, x_dtype, a->gamma, rstd, pure, vec_at_mut(a->y, y_dtype, r * n), NULL,
                       y_dtype);
         } else if (copy) {
             copy_row(n, x, x_dtype, copy, y_dtype);
@@ -86,9 +102,10 @@ void HONE_VEC_NAME(rms_norm_forward)(const hone_rms_norm_forward *a) {
 }
 
 VEC_INLINE void rebuild(const hone_rms_norm_rebuild *a, hone_dtype x_dtype, hone_dtype y_dtype) {
+    bool pure = y_dtype == HONE_F32 || no_nan(a->gamma, a->hidden);
     for (size_t r = 0; r < a->rows; r++) {
         normalize(a->hidden, vec_at(a->x, x_dtype, r * a->hidden), x_dtype, a->gamma, a->rstd[r],
-                  vec_at_mut(a->y, y_dtype, r * a->hidden), NULL, y_dtype);
+                  pure, vec_at_mut(a->y, y_dtype, r * a->hidden), NULL, y_dtype);
     }
 }
 

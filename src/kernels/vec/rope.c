@@ -24,8 +24,8 @@ VEC_INLINE void rotate_halves(const hone_rope *a, size_t half, const void *x, vo
         for (size_t u = i, v = half + i; u < end; u += step, v += step) {
             vec_2 xu = vec_load_2_as(x, dtype, u, dtype), xv = vec_load_2_as(x, dtype, v, dtype);
             rotated p = rotate(xu.a, xv.a, c.a, s.a), q = rotate(xu.b, xv.b, c.b, s.b);
-            vec_store_2_pure_as(y, dtype, u, (vec_2){p.u, q.u});
-            vec_store_2_pure_as(y, dtype, v, (vec_2){p.v, q.v});
+            vec_store_2_pure_as(y, dtype, u, (vec_2){p.u, q.u}, dtype);
+            vec_store_2_pure_as(y, dtype, v, (vec_2){p.v, q.v}, dtype);
         }
     }
     for (size_t w; i < half; i += w) {
@@ -33,8 +33,8 @@ VEC_INLINE void rotate_halves(const hone_rope *a, size_t half, const void *x, vo
         vec_f c = vec_load_n(cosine + i, w), s = vec_load_n(sine + i, w) * sign;
         for (size_t u = i, v = half + i; u < end; u += step, v += step) {
             rotated p = rotate(vec_load_as_n(x, dtype, u, w), vec_load_as_n(x, dtype, v, w), c, s);
-            vec_store_as_n(y, dtype, u, p.u, w);
-            vec_store_as_n(y, dtype, v, p.v, w);
+            vec_store_pure_as_n(y, dtype, u, p.u, w);
+            vec_store_pure_as_n(y, dtype, v, p.v, w);
         }
     }
 }
@@ -47,8 +47,8 @@ VEC_INLINE void rotate_neighbours(size_t half, const void *x, void *y, hone_dtyp
         vec_f a = vec_load_as(x, dtype, 2 * i), b = vec_load_as(x, dtype, 2 * i + VEC_WIDTH);
         rotated p =
             rotate(vec_even(a, b), vec_odd(a, b), vec_load(cosine + i), vec_load(sine + i) * sign);
-        vec_store_as(y, dtype, 2 * i, vec_zip_low(p.u, p.v));
-        vec_store_as(y, dtype, 2 * i + VEC_WIDTH, vec_zip_high(p.u, p.v));
+        vec_2 v = {vec_zip_low(p.u, p.v), vec_zip_high(p.u, p.v)};
+        vec_store_2_pure_as(y, dtype, 2 * i, v, HONE_F32);
     }
     if (i < half) {
         size_t w = half - i, low = HONE_MIN(2 * w, (size_t)VEC_WIDTH), high = 2 * w - low;
@@ -56,8 +56,8 @@ VEC_INLINE void rotate_neighbours(size_t half, const void *x, void *y, hone_dtyp
         vec_f b = high ? vec_load_as_n(x, dtype, 2 * i + low, high) : vec_zero();
         rotated p = rotate(vec_even(a, b), vec_odd(a, b), vec_load_n(cosine + i, w),
                            vec_load_n(sine + i, w) * sign);
-        vec_store_as_n(y, dtype, 2 * i, vec_zip_low(p.u, p.v), low);
-        if (high) vec_store_as_n(y, dtype, 2 * i + low, vec_zip_high(p.u, p.v), high);
+        vec_store_pure_as_n(y, dtype, 2 * i, vec_zip_low(p.u, p.v), low);
+        if (high) vec_store_pure_as_n(y, dtype, 2 * i + low, vec_zip_high(p.u, p.v), high);
     }
 }
 

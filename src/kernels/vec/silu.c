@@ -9,7 +9,7 @@ typedef enum primitive { SILU, SILU_BACKWARD, MULTIPLY } primitive;
 VEC_INLINE vec_f apply(primitive what, vec_f a, vec_f b) {
     if (what == SILU) return vec_silu(a);
     if (what == MULTIPLY) return a * b;
-    vec_sigmoid_pair p = vec_sigmoid_from(HONE_F32, b, vec_exp_minus_for(HONE_F32, b));
+    vec_sigmoid_pair p = vec_sigmoid_from(b, vec_exp(-vec_abs(b)));
     return a * (p.s * vec_fma(b, p.one_minus_s, vec_set1(1.0f)));
 }
 

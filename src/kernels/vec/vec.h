@@ -62,8 +62,9 @@
 typedef float vec_f __attribute__((vector_size(4 * VEC_WIDTH)));
 typedef int32_t vec_i __attribute__((vector_size(4 * VEC_WIDTH)));
 typedef uint32_t vec_u __attribute__((vector_size(4 * VEC_WIDTH)));
-typedef uint16_t vec_h __attribute__((vector_size(2 * VEC_WIDTH))); /* bfloat16 */
-typedef double vec_d __attribute__((vector_size(4 * VEC_WIDTH)));   /* half as many lanes */
+typedef uint16_t vec_h __attribute__((vector_size(2 * VEC_WIDTH)));  /* bfloat16 */
+typedef uint16_t vec_2h __attribute__((vector_size(4 * VEC_WIDTH))); /* twice as many bfloat16 */
+typedef double vec_d __attribute__((vector_size(4 * VEC_WIDTH)));    /* half as many lanes */
 
 /* ---- lanes ------------------------------------------------------------------------------- */
 
@@ -285,13 +286,25 @@ typedef struct vec_2 {
 
 enum { VEC_2_WIDTH = 2 * VEC_WIDTH };
 
-VEC_INLINE vec_2 vec_load_2_as(const void *p, hone_dtype dtype, size_t i, hone_dtype lanes) {
+VEC_INLINE vec_2h vec_load_2h(const void *p, size_t i) {
+    vec_2h h;
+    memcpy(&h, (const hone_bf16 *)p + i, sizeof h);
+    return h;
+}
+
+VEC_INLINE vec_2 vec_from_2h(vec_2h h) {
 #ifdef VEC_AVX2
-    if (dtype == HONE_BF16) {
-        vec_u h;
-        memcpy(&h, (const hone_bf16 *)p + i, sizeof h);
-        return (vec_2){(vec_f)(h << 16), (vec_f)(h & 0xffff0000u)};
-    }
+    return (vec_2){(vec_f)((vec_u)h << 16), (vec_f)((vec_u)h & 0xffff0000u)};
+#else
+    vec_h halves[2];
+    memcpy(halves, &h, sizeof h);
+    return (vec_2){vec_from_bf16(halves[0]), vec_from_bf16(halves[1])};
+#endif
+}
+
+VEC_INLINE vec_2 vec_load_2_as(const void *p, hone_dtype dtype, size_t i, hone_dtype lanes) {
+    if (dtype == HONE_BF16) return vec_from_2h(vec_load_2h(p, i));
+#ifdef VEC_AVX2
     if (lanes == HONE_BF16) {
         const float *f = (const float *)p + i;
         vec_f low = _mm256_loadu2_m128(f + 8, f), high = _mm256_loadu2_m128(f + 12, f + 4);
@@ -300,30 +313,27 @@ VEC_INLINE vec_2 vec_load_2_as(const void *p, hone_dtype dtype, size_t i, hone_d
 #else
     (void)lanes;
 #endif
-    return (vec_2){vec_load_as(p, dtype, i), vec_load_as(p, dtype, i + VEC_WIDTH)};
+    return (vec_2){vec_load((const float *)p + i), vec_load((const float *)p + i + VEC_WIDTH)};
 }
 
 #ifdef VEC_AVX2
 /* 16 bfloat16, as vec_round_bf16 makes them, but 16 bits wide: 12 instructions, of 15 for two vectors. The upper half
- * goes up by one where the lower half is above 0x8000, or is 0x8000 and the upper half odd. A NaN without a lower half
- * stays one by itself: `short_nans` says that there is no other, and 8 instructions do. */
-VEC_INLINE __m256i vec_round_2(vec_2 v, bool short_nans) {
+ * goes up by one where the lower half is above 0x8000, or is 0x8000 and the upper half odd. */
+VEC_INLINE __m256i vec_round_2(vec_2 v) {
     __m256i a = (__m256i)v.a, b = (__m256i)v.b;
     __m256i high = _mm256_blend_epi16(_mm256_srli_epi32(a, 16), b, 0xaa);
     __m256i low = _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa);
     __m256i even = _mm256_andnot_si256(high, _mm256_set1_epi16(1));
     __m256i up = _mm256_srli_epi16(_mm256_subs_epu16(low, even), 15);
-    __m256i rounded = _mm256_add_epi16(high, up);
-    if (short_nans) return rounded;
     __m256i nan = _mm256_blend_epi16((__m256i)(v.a != v.a), (__m256i)(v.b != v.b), 0xaa);
-    return _mm256_or_si256(rounded, nan);
+    return _mm256_or_si256(_mm256_add_epi16(high, up), nan);
 }
 #endif
 
 VEC_INLINE void vec_store_2_as(void *p, hone_dtype dtype, size_t i, vec_2 v, hone_dtype lanes) {
 #ifdef VEC_AVX2
     if (dtype == HONE_BF16) {
-        _mm256_storeu_si256((__m256i *)((hone_bf16 *)p + i), vec_round_2(v, false));
+        _mm256_storeu_si256((__m256i *)((hone_bf16 *)p + i), vec_round_2(v));
         return;
     }
     if (lanes == HONE_BF16) {
@@ -339,17 +349,33 @@ VEC_INLINE void vec_store_2_as(void *p, hone_dtype dtype, size_t i, vec_2 v, hon
     vec_store_as(p, dtype, i + VEC_WIDTH, v.b);
 }
 
-/* The same for what was computed from operands of `dtype` and finite float32: in bfloat16 the only NaNs are then those
- * of the operands, handed on, and the one that x86 makes, 0xffc00000. None has a lower half, so each stays a NaN, if
- * not with the bits that vec_store_as_n gives it. */
-VEC_INLINE void vec_store_2_pure_as(void *p, hone_dtype dtype, size_t i, vec_2 v) {
+/* For what seldom lies half-way between two bfloat16, as one product of float32 factors in 2^16 does: AVX2 rounds to
+ * nearest with such ties away from 0, for which one addition does where ties to even take four instructions. A NaN must
+ * have nothing in its lower half, or it could become a number: so it is with those of bfloat16 operands, handed on, and
+ * with the one that x86 makes, 0xffc00000. Other instruction sets, and float32, as vec_store_as.
+ * `lanes` as for vec_load_2_as, but that bfloat16 may be stored from float32 ones. */
+VEC_INLINE void vec_store_2_pure_as(void *p, hone_dtype dtype, size_t i, vec_2 v,
+                                    hone_dtype lanes) {
 #ifdef VEC_AVX2
     if (dtype == HONE_BF16) {
-        _mm256_storeu_si256((__m256i *)((hone_bf16 *)p + i), vec_round_2(v, true));
+        __m256i a = (__m256i)((vec_u)v.a + 0x8000u), b = (__m256i)((vec_u)v.b + 0x8000u), h;
+        if (lanes == HONE_BF16)
+            h = _mm256_blend_epi16(_mm256_srli_epi32(a, 16), b, 0xaa);
+        else
+            h = _mm256_permute4x64_epi64(
+                _mm256_packus_epi32(_mm256_srli_epi32(a, 16), _mm256_srli_epi32(b, 16)), 0xd8);
+        _mm256_storeu_si256((__m256i *)((hone_bf16 *)p + i), h);
         return;
     }
 #endif
-    vec_store_2_as(p, dtype, i, v, dtype);
+    vec_store_2_as(p, dtype, i, v, lanes);
+}
+
+VEC_INLINE void vec_store_pure_as_n(void *p, hone_dtype dtype, size_t i, vec_f v, size_t n) {
+#ifdef VEC_AVX2
+    if (dtype == HONE_BF16) v = (vec_f)(((vec_u)v + 0x8000u) & 0xffff0000u);
+#endif
+    vec_store_as_n(p, dtype, i, v, n);
 }
 
 /* For probabilities, of which a denormal one is as good as 0. */
@@ -467,14 +493,17 @@ VEC_INLINE vec_f vec_reciprocal(vec_f x) {
 #endif
 }
 
-/* The same, as a result of `dtype` needs it: for bfloat16 within 2^-14. */
-VEC_INLINE vec_f vec_reciprocal_for(hone_dtype dtype, vec_f x) {
-#ifdef VEC_AVX512
-    if (dtype == HONE_BF16) return _mm512_rcp14_ps(x);
+/* For results in bfloat16: 1/x within 2^-14; 0 for x above 2^126, where it is denormal. */
+VEC_INLINE vec_f vec_reciprocal_short(vec_f x) {
+#if defined(VEC_AVX512)
+    __mmask16 normal = _mm512_cmp_ps_mask(x, vec_set1(0x1p126f), _CMP_NGT_UQ);
+    return _mm512_maskz_rcp14_ps(normal, x);
+#elif defined(VEC_AVX2)
+    vec_f r = _mm256_rcp_ps(x); /* within 2^-11, and never denormal */
+    return vec_fma(r, vec_fnma(x, r, vec_set1(1.0f)), r);
 #else
-    (void)dtype;
+    return vec_select(x > 0x1p126f, vec_zero(), 1.0f / x);
 #endif
-    return vec_reciprocal(x);
 }
 
 /* Sum and maximum over lanes, pairing lane i with lane i + half each time. */
@@ -635,28 +664,57 @@ typedef struct vec_sigmoid_pair {
     vec_f s, one_minus_s;
 } vec_sigmoid_pair;
 
-/* In two steps. The first: e^-|x|. For results in bfloat16 without an instruction that scales by a power of 2, what is
- * below e^-87 is 0, so that one factor does. */
-VEC_INLINE vec_f vec_exp_minus_for(hone_dtype dtype, vec_f x) {
-    if (dtype == HONE_F32) return vec_exp(-vec_abs(x));
-#ifdef VEC_AVX512
-    return vec_exp_short(-vec_abs(x));
-#else
-    vec_f y = (vec_f)((vec_u)x | 0x80000000u);
-    vec_u dead = (vec_u)(y < -87.0f);
-    vec_exp_parts e = vec_exp_reduce_short(y);
-    return (vec_f)((vec_u)vec_exp_scale_normal(&e, e.p) & ~dead);
-#endif
-}
-
-/* The second, of t = e^-|x|. For results in bfloat16 both together are within 2^-13, in half of the instructions. */
-VEC_INLINE vec_sigmoid_pair vec_sigmoid_from(hone_dtype dtype, vec_f x, vec_f t) {
-    vec_f large = vec_reciprocal_for(dtype, 1.0f + t), small = t * large;
+/* Of t = e^-|x|. */
+VEC_INLINE vec_sigmoid_pair vec_sigmoid_from(vec_f x, vec_f t) {
+    vec_f large = vec_reciprocal(1.0f + t), small = t * large;
 #ifdef VEC_AVX2 /* by the sign alone: both are a half at -0 */
     return (vec_sigmoid_pair){_mm256_blendv_ps(large, small, x), _mm256_blendv_ps(small, large, x)};
 #else
     return (vec_sigmoid_pair){vec_if_positive(x, large, small), vec_if_positive(x, small, large)};
 #endif
+}
+
+/* For results in bfloat16: within 1.4e-4, in half of the instructions, in two steps. The first: t = e^-x, x held within
+ * -88, where s becomes 0, and 87, where it is 1, as integers of 16 bits; a NaN counts as one of these. t = 2^n p, as in
+ * vec_exp_reduce_short, but p of degree 3, within 7.5e-5, and n goes into its exponent by an addition. */
+VEC_INLINE vec_2h vec_hold_for_sigmoid(vec_2h x) {
+    enum { LOWEST = 0xc2b0, HIGHEST = 0x42ae };
+#if defined(VEC_AVX512)
+    __m512i above = _mm512_min_epu16((__m512i)x, _mm512_set1_epi16((short)LOWEST));
+    return (vec_2h)_mm512_min_epi16(above, _mm512_set1_epi16(HIGHEST));
+#elif defined(VEC_AVX2)
+    __m256i above = _mm256_min_epu16((__m256i)x, _mm256_set1_epi16((short)LOWEST));
+    return (vec_2h)_mm256_min_epi16(above, _mm256_set1_epi16(HIGHEST));
+#else
+    vec_2h below = (vec_2h)(x > (uint16_t)LOWEST);
+    vec_2h above = (vec_2h)(x > (uint16_t)HIGHEST) & (vec_2h)(x < (uint16_t)0x8000);
+    return (x & ~(below | above)) | (below & (uint16_t)LOWEST) | (above & (uint16_t)HIGHEST);
+#endif
+}
+
+VEC_INLINE vec_f vec_exp_minus_held(vec_f x) {
+    const vec_f scale = vec_set1(-0x1.715476p0f); /* log2(e) */
+    vec_f shifted = vec_fma(x, scale, vec_set1(0x1.8p23f)), n = shifted - 0x1.8p23f;
+    vec_f f = vec_fma(x, scale, -n);
+    vec_f p = vec_fma(vec_set1(0x1.c3f762p-5f), f, vec_set1(0x1.f0de1ap-3f));
+    p = vec_fma(p, f, vec_set1(0x1.62f31ap-1f));
+    p = vec_fma(p, f, vec_set1(0x1.fff692p-1f));
+#ifdef VEC_AVX512
+    return _mm512_scalef_ps(p, n);
+#else
+    return (vec_f)((vec_u)p + ((vec_u)shifted << 23));
+#endif
+}
+
+VEC_INLINE vec_2 vec_exp_minus_2(vec_2h x) {
+    vec_2 held = vec_from_2h(vec_hold_for_sigmoid(x));
+    return (vec_2){vec_exp_minus_held(held.a), vec_exp_minus_held(held.b)};
+}
+
+/* The second. Above x = 1e33 t s is too large for x (1 - s). */
+VEC_INLINE vec_sigmoid_pair vec_sigmoid_short(vec_f t) {
+    vec_f s = vec_reciprocal_short(1.0f + t);
+    return (vec_sigmoid_pair){s, t * s};
 }
 
 /* x s(x) = x/(1 + e^-x) within 2 ulp, in two steps. The first: e^-x as a sum of two, for x from -86 to 24. */
