@@ -4,9 +4,7 @@
 
 #include "base/file.h"
 
-enum { KINDS = 3, GEMM_OUT = 1536, GEMM_IN = 576, ROWS = 1024, LENGTH = 1024, BIT_STEPS = 3 };
-
-static const char *const kinds[KINDS] = {"gemm", "attention", "loss"};
+enum { GEMM_OUT = 1536, GEMM_IN = 576, ROWS = 1024, LENGTH = 1024, BIT_STEPS = 3 };
 
 /* Quotients of one job on few and on many threads, and of the loop. */
 static void speed_up(const bench_job *one, const bench_job *many, const bench_job *loop_one,
@@ -41,26 +39,33 @@ static void add_speed_up(bench *b, const char *kind, int threads, const bench_jo
     bench_add(b, &row);
 }
 
+/* One kernel and the loop, in turns of their own: a round that is short meets few of a shared machine's moods. */
+static void kernel(bench *b, const char *kind, bench_case *c, int threads) {
+    bench_job jobs[4] = {c->job, c->job, bench_peak_job(b, b->compute, 1),
+                         bench_peak_job(b, b->compute, threads)};
+    jobs[0].threads = 1;
+    jobs[1].threads = threads;
+    bench_progress("cores: %s on 1 and %d threads", kind, threads);
+    bench_interleave(b, jobs, 4, 12);
+    add_speed_up(b, kind, threads, &jobs[0], &jobs[1], &jobs[2], &jobs[3]);
+    bench_case_free(c);
+}
+
+static void loop(bench *b, int threads) {
+    bench_job jobs[2] = {bench_peak_job(b, b->compute, 1), bench_peak_job(b, b->compute, threads)};
+    bench_interleave(b, jobs, 2, 1);
+    add_speed_up(b, "register-only loop", threads, &jobs[0], &jobs[1], &jobs[0], &jobs[1]);
+}
+
 static void kernels(bench *b, int threads) {
     hone_matrix w = bench_random_matrix(HONE_Q4_1, GEMM_OUT, GEMM_IN, 1);
-    bench_case cases[KINDS] = {bench_matmul_case(b->compute, &w, ROWS, true),
-                               bench_attention_case(b->compute, LENGTH, true),
-                               bench_loss_case(b->compute)};
-    bench_job jobs[2 * KINDS + 2];
-    bench_progress("cores: kernels on 1 and %d threads", threads);
-    for (int i = 0; i < KINDS; i++) {
-        jobs[2 * i] = jobs[2 * i + 1] = cases[i].job;
-        jobs[2 * i].threads = 1;
-        jobs[2 * i + 1].threads = threads;
-    }
-    bench_job *loop = &jobs[2 * KINDS];
-    loop[0] = bench_peak_job(b, b->compute, 1);
-    loop[1] = bench_peak_job(b, b->compute, threads);
-    bench_interleave(b, jobs, 2 * KINDS + 2, 16);
-    add_speed_up(b, "register-only loop", threads, &loop[0], &loop[1], &loop[0], &loop[1]);
-    for (int i = 0; i < KINDS; i++)
-        add_speed_up(b, kinds[i], threads, &jobs[2 * i], &jobs[2 * i + 1], &loop[0], &loop[1]);
-    for (int i = 0; i < KINDS; i++) bench_case_free(&cases[i]);
+    bench_case gemm = bench_matmul_case(b->compute, &w, ROWS, true),
+               attention = bench_attention_case(b->compute, LENGTH, true),
+               loss = bench_loss_case(b->compute);
+    loop(b, threads);
+    kernel(b, "gemm", &gemm, threads);
+    kernel(b, "attention", &attention, threads);
+    kernel(b, "loss", &loss, threads);
     free((void *)(uintptr_t)w.data);
 }
 
