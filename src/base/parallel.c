@@ -29,6 +29,7 @@ struct hone_meeting {
     _Alignas(64)
         atomic_uint generation; /* counts completed barriers; the word that sleepers wait on */
     _Alignas(64) atomic_uint sleepers;
+    _Alignas(64) atomic_size_t drawn; /* pieces since the last barrier */
 };
 
 static int affinity_count(void) {
@@ -135,7 +136,17 @@ void hone_barrier(hone_team team) {
         return;
     }
     atomic_store_explicit(&meeting->arrived, 0, memory_order_relaxed);
+    atomic_store_explicit(&meeting->drawn, 0, memory_order_relaxed);
     atomic_fetch_add(&meeting->generation, 1);
     if (atomic_load(&meeting->sleepers) > 0)
         syscall(SYS_futex, &meeting->generation, FUTEX_WAKE_PRIVATE, team.size, NULL, NULL, 0);
+}
+
+bool hone_turns_next(hone_turns *turns) {
+    if (turns->team.size == 1) return true;
+    if (!turns->drawn) /* the last piece is done */
+        turns->mine =
+            atomic_fetch_add_explicit(&turns->team.meeting->drawn, 1, memory_order_relaxed);
+    turns->drawn = turns->piece++ != turns->mine;
+    return !turns->drawn;
 }

@@ -30,6 +30,18 @@ void hone_parallel(int threads, hone_parallel_fn fn, void *argument);
  * fraction of a millisecond, then asleep: a core that is shared with others is not burnt. */
 void hone_barrier(hone_team team);
 
+/* Pieces of work that go to whoever is free: for pieces of unlike cost, and cores of unlike speed. Every thread of the
+ * running region asks about the same pieces in the same order and does those that are its own; all meet at a barrier
+ * before such a row of pieces and after it. Who does a piece differs from run to run: what it computes must not. */
+typedef struct hone_turns {
+    hone_team team;
+    size_t piece, mine; /* asked about next; the one this thread has drawn */
+    bool drawn;
+} hone_turns;
+
+/* Is the next piece this thread's? What it had before is done then. */
+bool hone_turns_next(hone_turns *turns);
+
 /* By every thread of the running region: keeps each on a processor of its own from now on, where the team is as large
  * as the processors that this process may use; does nothing otherwise. For teams that sleep between short pieces of
  * work: threads that are woken together may be put on one core, and stay there for many pieces. */

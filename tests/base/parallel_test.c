@@ -54,6 +54,44 @@ static void a_team_is_as_large_as_asked_for(void **state) {
     omp_set_dynamic(0);
 }
 
+enum { PIECES = 100, RUNS = 20 };
+
+typedef struct dealt {
+    atomic_int done[RUNS][PIECES], count[RUNS], slow;
+} dealt;
+
+/* Whoever draws the first piece is done with it only when all others are. */
+static void deal(hone_team team, void *argument) {
+    dealt *d = argument;
+    for (int run = 0; run < RUNS; run++) {
+        hone_turns turns = {.team = team};
+        for (int piece = 0; piece < PIECES; piece++) {
+            if (!hone_turns_next(&turns)) continue;
+            double start = hone_clock_seconds();
+            while (piece == 0 && team.size > 1 && atomic_load(&d->count[run]) < PIECES - 1) {
+                if (hone_clock_seconds() - start < 20) continue;
+                atomic_fetch_add(&d->slow, 1);
+                break;
+            }
+            atomic_fetch_add(&d->done[run][piece], 1);
+            atomic_fetch_add(&d->count[run], 1);
+        }
+        hone_barrier(team);
+    }
+}
+
+static void pieces_go_to_whoever_is_free(void **state) {
+    (void)state;
+    for (int threads = 1; threads <= 4; threads++) {
+        static dealt d;
+        memset(&d, 0, sizeof d);
+        hone_parallel(threads, deal, &d);
+        assert_int_equal(atomic_load(&d.slow), 0);
+        for (int run = 0; run < RUNS; run++)
+            for (int i = 0; i < PIECES; i++) assert_int_equal(atomic_load(&d.done[run][i]), 1);
+    }
+}
+
 typedef struct places {
     cpu_set_t before, seen;
     int bound;
@@ -230,6 +268,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_rank_runs_once_and_meets_the_others),
         cmocka_unit_test(a_team_is_as_large_as_asked_for),
+        cmocka_unit_test(pieces_go_to_whoever_is_free),
         cmocka_unit_test(pinned_threads_have_processors_of_their_own),
         cmocka_unit_test(pieces_cover_everything_once),
         cmocka_unit_test(the_environment_lowers_the_threads),

@@ -285,29 +285,28 @@ static void rotate_queries(const hone_ctx *ctx, const hone_attention_args *args)
     }
 }
 
-typedef void forward_tile_fn(const forward_tile *tile, size_t before, void *argument);
+typedef void forward_tile_fn(const forward_tile *tile, void *argument);
 
-/* Calls fn for every tile in order; returns their cost: the keys that its last row sees and its own overhead. */
-static size_t each_tile(const hone_attention_args *args, forward_tile_fn *fn, void *argument) {
-    size_t before = 0, start = 0;
+/* Calls fn for every tile; of a head those that see the most keys come first. */
+static void each_tile(const hone_attention_args *args, forward_tile_fn *fn, void *argument) {
+    size_t start = 0;
     for (size_t s = 0; s < args->segment_count; s++) {
         const hone_segment *segment = &args->segments[s];
         size_t queries = hone_segment_queries(segment);
         for (size_t head = 0; head < args->heads; head++) {
-            for (size_t q = 0; q < queries; q += Q_TILE) {
+            for (size_t left = HONE_CEIL_DIV(queries, (size_t)Q_TILE); left > 0; left--) {
+                size_t q = (left - 1) * Q_TILE;
                 forward_tile tile = {.segment = segment,
                                      .head = head,
                                      .q = q,
                                      .rows = HONE_MIN(queries - q, (size_t)Q_TILE),
                                      .start = start};
                 tile.offset = (segment->q_begin + q) * width(args) + head * args->head_dim;
-                if (fn) fn(&tile, before, argument);
-                before += 64 + tile_visible(&tile, tile.rows - 1);
+                fn(&tile, argument);
             }
         }
         start += hone_attention_padded(hone_segment_keys(segment));
     }
-    return before;
 }
 
 typedef struct forward_job {
@@ -316,12 +315,12 @@ typedef struct forward_job {
     const hone_attention_panels *panels;
     forward_scratch *scratch;
     float *lse;
-    size_t total;
+    hone_turns turns;
 } forward_job;
 
-static void run_tile(const forward_tile *tile, size_t before, void *argument) {
-    const forward_job *job = argument;
-    if (!hone_segments_mine(job->ctx, before, job->total)) return;
+static void run_tile(const forward_tile *tile, void *argument) {
+    forward_job *job = argument;
+    if (!hone_turns_next(&job->turns)) return;
     forward_one(job->ctx, job->args, tile, job->panels, job->scratch, job->lse);
 }
 
@@ -353,7 +352,7 @@ void hone_fused_attention_with_rope_forward(hone_ctx *ctx, const hone_attention_
         hone_segments_zero_gaps(ctx, args, false, args->o,
                                 width(args) * hone_element_bytes(ctx->compute));
         if (packed) hone_barrier(ctx->team);
-        forward_job job = {ctx, args, panels, &scratch, lse, each_tile(args, NULL, NULL)};
+        forward_job job = {ctx, args, panels, &scratch, lse, {.team = ctx->team}};
         each_tile(args, run_tile, &job);
         hone_barrier(ctx->team);
     }
