@@ -39,8 +39,8 @@ static void add_speed_up(bench *b, const char *kind, int threads, const bench_jo
     bench_add(b, &row);
 }
 
-/* One kernel and the loop, in turns of their own: a round that is short meets few of a shared machine's moods. */
-static void kernel(bench *b, const char *kind, bench_case *c, int threads) {
+/* One kernel and the loop, in turns of their own: within a short round the machine's speed seldom changes. */
+static void one_kernel(bench *b, const char *kind, const bench_case *c, int threads) {
     bench_job jobs[4] = {c->job, c->job, bench_peak_job(b, b->compute, 1),
                          bench_peak_job(b, b->compute, threads)};
     jobs[0].threads = 1;
@@ -48,10 +48,9 @@ static void kernel(bench *b, const char *kind, bench_case *c, int threads) {
     bench_progress("cores: %s on 1 and %d threads", kind, threads);
     bench_interleave(b, jobs, 4, 12);
     add_speed_up(b, kind, threads, &jobs[0], &jobs[1], &jobs[2], &jobs[3]);
-    bench_case_free(c);
 }
 
-static void loop(bench *b, int threads) {
+static void register_loop(bench *b, int threads) {
     bench_job jobs[2] = {bench_peak_job(b, b->compute, 1), bench_peak_job(b, b->compute, threads)};
     bench_interleave(b, jobs, 2, 1);
     add_speed_up(b, "register-only loop", threads, &jobs[0], &jobs[1], &jobs[0], &jobs[1]);
@@ -62,10 +61,13 @@ static void kernels(bench *b, int threads) {
     bench_case gemm = bench_matmul_case(b->compute, &w, ROWS, true),
                attention = bench_attention_case(b->compute, LENGTH, true),
                loss = bench_loss_case(b->compute);
-    loop(b, threads);
-    kernel(b, "gemm", &gemm, threads);
-    kernel(b, "attention", &attention, threads);
-    kernel(b, "loss", &loss, threads);
+    register_loop(b, threads);
+    one_kernel(b, "gemm", &gemm, threads);
+    one_kernel(b, "attention", &attention, threads);
+    one_kernel(b, "loss", &loss, threads);
+    bench_case_free(&gemm);
+    bench_case_free(&attention);
+    bench_case_free(&loss);
     free((void *)(uintptr_t)w.data);
 }
 

@@ -159,7 +159,7 @@ typedef void hone_silu_mul_fn(size_t n, hone_dtype dtype, const void *gate, cons
                               void *h);
 
 /* dgate = dh*up*silu'(gate), dup = dh*silu(gate); h = silu(gate)*up again where h is not NULL.
- * Outputs may be any of the inputs. */
+ * Outputs may be any of the inputs. In bfloat16 silu' is 1 for gates up to 1e33 only. */
 typedef void hone_silu_mul_backward_fn(size_t n, hone_dtype dtype, const void *dh, const void *gate,
                                        const void *up, void *dgate, void *dup, void *h);
 

@@ -129,10 +129,10 @@ static double excess(hone_bf16 got, double want) {
     return (fabs(hone_bf16_to_f32(got) - want) - ldexp(1, exponent - 9)) / fabs(want);
 }
 
-/* silu(gate) * up for every bfloat16 gate and one of each mantissa as up: the product falls on all sides of a rounding,
- * so that the error before it shows. In whole vectors and, for the first up, one by one. */
+/* silu(gate) * up for every bfloat16 gate and mantissas spread from 1 to 2 as up: the product falls on all sides of a
+ * rounding, so that the error before it shows. In whole vectors and, for the first up, one by one. */
 static void short_silu(const hone_kernels *k) {
-    enum { ALL = 65536, UPS = 128 };
+    enum { ALL = 65536, UPS = 16 };
     static hone_bf16 gate[ALL], up[ALL], h[ALL], dgate[ALL], dup[ALL], again[ALL];
     static double want[ALL], slope[ALL];
     double worst = 0, worst_slope = 0;
@@ -142,7 +142,7 @@ static void short_silu(const hone_kernels *k) {
         slope[i] = slope_exact(hone_bf16_to_f32(gate[i]));
     }
     for (int u = 0; u < UPS; u++) {
-        for (size_t i = 0; i < ALL; i++) up[i] = (hone_bf16)(0x3f80 + u); /* from 1 to 2 */
+        for (size_t i = 0; i < ALL; i++) up[i] = (hone_bf16)(0x3f80 + 8 * u); /* from 1 to 2 */
         double factor = hone_bf16_to_f32(up[0]);
         k->silu_mul(ALL, HONE_BF16, gate, up, h);
         k->silu_mul_backward(ALL, HONE_BF16, up, gate, up, dgate, dup, again);
@@ -156,7 +156,8 @@ static void short_silu(const hone_kernels *k) {
                 k->silu_mul(1, HONE_BF16, &gate[i], up, &alone[0]);
                 k->silu_mul_backward(1, HONE_BF16, up, &gate[i], up, &alone[1], &alone[2],
                                      &alone[3]);
-                assert_true(alone[0] == h[i] && alone[1] == dgate[i] && alone[2] == dup[i]);
+                assert_true(alone[0] == h[i] && alone[1] == dgate[i] && alone[2] == dup[i] &&
+                            alone[3] == again[i]);
             }
             if (g < -87) assert_true(fabs(got) < 1e-35);
             if (g > 1e38) assert_true(got >= g);
@@ -168,7 +169,8 @@ static void short_silu(const hone_kernels *k) {
         }
     }
     print_message("  short silu: %.3g, silu' %.3g above the rounding\n", worst, worst_slope);
-    assert_true(worst <= 1.4e-4 && worst_slope <= 1.4e-4);
+    bool coarse = strncmp(k->vec_name, "avx512", 6) == 0; /* its reciprocal is within 2^-14 */
+    assert_true(worst <= (coarse ? 1.4e-4 : 8e-5) && worst_slope <= (coarse ? 9e-5 : 3e-5));
 }
 
 static void test_functions(void **state) {

@@ -1,4 +1,4 @@
-/* kernels/vec: RMSNorm forward, rebuild and backward. A row stays in L1 between its two passes. */
+/* kernels/vec: RMSNorm forward, rebuild and backward. Rows stay in L1 between their two passes. */
 #include "kernels/vec/vec.h"
 #include <math.h>
 
@@ -24,13 +24,19 @@ VEC_INLINE float sum_squares(const void *x, hone_dtype dtype, size_t n) {
     return vec_sum((s0 + s1) + (s2 + s3));
 }
 
-/* No element is NaN: where it is one, a sum of squares is too. */
+/* No element is NaN, as far as vec_store_2_pure_as minds: where one is, a sum of squares is NaN too. */
 VEC_INLINE bool no_nan(const float *x, size_t n) {
+#ifdef VEC_AVX2
     float sum = sum_squares(x, HONE_F32, n);
     return sum == sum;
+#else
+    (void)x, (void)n;
+    return true;
+#endif
 }
 
-/* y = x * rstd * gamma, and copy = x where it is not NULL. `pure`: gamma has no NaN; nor has x where rstd is none. */
+/* y = x * rstd * gamma, and copy = x where it is not NULL. `pure`: gamma has no NaN; nor has a float32 x where rstd is
+ * none. */
 VEC_INLINE void normalize(size_t n, const void *x, hone_dtype x_dtype, const float *gamma,
                           float rstd, bool pure, void *y, void *copy, hone_dtype y_dtype) {
     const hone_dtype lanes = x_dtype;
@@ -55,19 +61,24 @@ VEC_INLINE void normalize(size_t n, const void *x, hone_dtype x_dtype, const flo
     }
 }
 
-VEC_INLINE void copy_row(size_t n, const void *x, hone_dtype x_dtype, void *copy,
+/* The bits that normalize would write as its copy. */
+VEC_INLINE void copy_row(size_t n, const void *x, hone_dtype x_dtype, float rstd, void *copy,
                          hone_dtype y_dtype) {
-    size_t i = 0;
-    for (; i + VEC_WIDTH <= n; i += VEC_WIDTH)
-        vec_store_as(copy, y_dtype, i, vec_load_as(x, x_dtype, i));
-    if (i < n) vec_store_as_n(copy, y_dtype, i, vec_load_as_n(x, x_dtype, i, n - i), n - i);
+    for (size_t i = 0, w; i < n; i += w) {
+        w = HONE_MIN(n - i, (size_t)VEC_WIDTH);
+        vec_f v = vec_load_as_n(x, x_dtype, i, w);
+        if (rstd == rstd)
+            vec_store_pure_as_n(copy, y_dtype, i, v, w);
+        else
+            vec_store_as_n(copy, y_dtype, i, v, w);
+    }
 }
 
 VEC_INLINE void forward(const hone_rms_norm_forward *a, hone_dtype x_dtype, hone_dtype y_dtype) {
     size_t n = a->hidden;
-    bool pure = y_dtype == HONE_F32 || no_nan(a->gamma, n);
-    float sum =
-        a->rows ? sum_squares(a->x, x_dtype, n) : 0; /* a row ahead: its latency is hidden */
+    bool pure = y_dtype == HONE_F32 || !a->y || no_nan(a->gamma, n);
+    /* A row ahead of what is normalized: that hides the latency of adding its lanes up. */
+    float sum = a->rows ? sum_squares(a->x, x_dtype, n) : 0;
     for (size_t r = 0; r < a->rows; r++) {
         const void *x = vec_at(a->x, x_dtype, r * n);
         void *copy = a->copy ? vec_at_mut(a->copy, y_dtype, r * n) : NULL;
@@ -81,7 +92,7 @@ VEC_INLINE void forward(const hone_rms_norm_forward *a, hone_dtype x_dtype, hone
             normalize(n, x, x_dtype, a->gamma, rstd, pure, vec_at_mut(a->y, y_dtype, r * n), NULL,
                       y_dtype);
         } else if (copy) {
-            copy_row(n, x, x_dtype, copy, y_dtype);
+            copy_row(n, x, x_dtype, rstd, copy, y_dtype);
         }
     }
 }
@@ -102,10 +113,14 @@ void HONE_VEC_NAME(rms_norm_forward)(const hone_rms_norm_forward *a) {
 }
 
 VEC_INLINE void rebuild(const hone_rms_norm_rebuild *a, hone_dtype x_dtype, hone_dtype y_dtype) {
-    bool pure = y_dtype == HONE_F32 || no_nan(a->gamma, a->hidden);
+    size_t n = a->hidden;
+    bool pure = y_dtype == HONE_F32 || no_nan(a->gamma, n);
     for (size_t r = 0; r < a->rows; r++) {
-        normalize(a->hidden, vec_at(a->x, x_dtype, r * a->hidden), x_dtype, a->gamma, a->rstd[r],
-                  pure, vec_at_mut(a->y, y_dtype, r * a->hidden), NULL, y_dtype);
+        const void *x = vec_at(a->x, x_dtype, r * n);
+        /* rstd may be of another x, or 1; a NaN of bfloat16 has no lower half. */
+        bool row = pure && (x_dtype == HONE_BF16 || y_dtype == HONE_F32 || no_nan(x, n));
+        normalize(n, x, x_dtype, a->gamma, a->rstd[r], row, vec_at_mut(a->y, y_dtype, r * n), NULL,
+                  y_dtype);
     }
 }
 

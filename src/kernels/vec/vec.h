@@ -278,8 +278,8 @@ VEC_INLINE void vec_store_as_n(void *p, hone_dtype dtype, size_t i, vec_f v, siz
 }
 
 /* Two vectors of elements i ... i + 2*VEC_WIDTH - 1, the lane of an element the same in all that were loaded with the
- * same `lanes`: BF16 where any operand is. AVX2 then has those of even places in a and those of odd ones in b, as a
- * shift and a mask take 16 bfloat16 apart, and rounds 16 at a time. */
+ * same `lanes`: BF16 where anything is that vec_load_2_as loads or vec_store_2_as stores. AVX2 then has those of even
+ * places in a and those of odd ones in b, as a shift and a mask take 16 bfloat16 apart, and rounds 16 at a time. */
 typedef struct vec_2 {
     vec_f a, b;
 } vec_2;
@@ -317,8 +317,8 @@ VEC_INLINE vec_2 vec_load_2_as(const void *p, hone_dtype dtype, size_t i, hone_d
 }
 
 #ifdef VEC_AVX2
-/* 16 bfloat16, as vec_round_bf16 makes them, but 16 bits wide: 12 instructions, of 15 for two vectors. The upper half
- * goes up by one where the lower half is above 0x8000, or is 0x8000 and the upper half odd. */
+/* 16 bfloat16, as vec_round_bf16 makes them, but 16 bits wide, in 12 instructions instead of 15. The upper half goes
+ * up by one where the lower half is above 0x8000, or is 0x8000 and the upper half odd. */
 VEC_INLINE __m256i vec_round_2(vec_2 v) {
     __m256i a = (__m256i)v.a, b = (__m256i)v.b;
     __m256i high = _mm256_blend_epi16(_mm256_srli_epi32(a, 16), b, 0xaa);
@@ -333,6 +333,7 @@ VEC_INLINE __m256i vec_round_2(vec_2 v) {
 VEC_INLINE void vec_store_2_as(void *p, hone_dtype dtype, size_t i, vec_2 v, hone_dtype lanes) {
 #ifdef VEC_AVX2
     if (dtype == HONE_BF16) {
+        assert(lanes == HONE_BF16);
         _mm256_storeu_si256((__m256i *)((hone_bf16 *)p + i), vec_round_2(v));
         return;
     }
@@ -349,11 +350,11 @@ VEC_INLINE void vec_store_2_as(void *p, hone_dtype dtype, size_t i, vec_2 v, hon
     vec_store_as(p, dtype, i + VEC_WIDTH, v.b);
 }
 
-/* For what seldom lies half-way between two bfloat16, as one product of float32 factors in 2^16 does: AVX2 rounds to
- * nearest with such ties away from 0, for which one addition does where ties to even take four instructions. A NaN must
- * have nothing in its lower half, or it could become a number: so it is with those of bfloat16 operands, handed on, and
- * with the one that x86 makes, 0xffc00000. Other instruction sets, and float32, as vec_store_as.
- * `lanes` as for vec_load_2_as, but that bfloat16 may be stored from float32 ones. */
+/* For what seldom lies half-way between two bfloat16, as products and sums of float32 do not: AVX2 rounds to nearest
+ * with ties away from 0, for which one addition does where ties to even take four instructions. A NaN must have
+ * nothing in its lower half, or it could become a number: so it is with those of bfloat16 operands, handed on, and
+ * with the one that x86 makes of finite ones and infinities, 0xffc00000. Other instruction sets, and float32, as
+ * vec_store_as. `lanes` as for vec_load_2_as, but that bfloat16 may be stored from those of float32. */
 VEC_INLINE void vec_store_2_pure_as(void *p, hone_dtype dtype, size_t i, vec_2 v,
                                     hone_dtype lanes) {
 #ifdef VEC_AVX2
@@ -499,7 +500,8 @@ VEC_INLINE vec_f vec_reciprocal_short(vec_f x) {
     __mmask16 normal = _mm512_cmp_ps_mask(x, vec_set1(0x1p126f), _CMP_NGT_UQ);
     return _mm512_maskz_rcp14_ps(normal, x);
 #elif defined(VEC_AVX2)
-    vec_f r = _mm256_rcp_ps(x); /* within 2^-11, and never denormal */
+    /* Within 2^-11 and never denormal; how it errs differs from maker to maker, and so may bits between machines. */
+    vec_f r = _mm256_rcp_ps(x);
     return vec_fma(r, vec_fnma(x, r, vec_set1(1.0f)), r);
 #else
     return vec_select(x > 0x1p126f, vec_zero(), 1.0f / x);
