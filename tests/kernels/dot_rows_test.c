@@ -134,12 +134,15 @@ static void test_sizes(void **state) {
     each_tier(sizes);
 }
 
-/* More rows of w than are done between two looks at x, and longer than what is kept of x from one look to the next. */
+/* More rows of w than are done between two looks at x, and longer than what is kept of x from one look to the next: in
+ * fixed point, and widened. */
 static void strips(const hone_kernels *kernels, const char *tier) {
-    for (size_t i = 0; i < 2 * KINDS; i++) {
-        size_t unit = HONE_MAX((size_t)kinds[i / 2].group, hone_dtype_block(kinds[i / 2].dtype));
+    static const size_t rows[] = {131, 7}, depths[] = {2080, 8224};
+    for (size_t i = 0; i < 4 * KINDS; i++) {
+        size_t n = rows[i % 4 / 2], k = depths[i % 4 / 2];
+        size_t unit = HONE_MAX((size_t)kinds[i / 4].group, hone_dtype_block(kinds[i / 4].dtype));
         weight_kind f32 = {HONE_F32, 0, 0};
-        problem p = problem_new(kinds[i / 2], 2, 131, HONE_CEIL_DIV(2080, unit) * unit, f32, 3,
+        problem p = problem_new(kinds[i / 4], 2, n, HONE_CEIL_DIV(k, unit) * unit, f32, 3,
                                 i % 2 ? HONE_BF16 : HONE_F32);
         run(kernels, tier, &p, 0, p.n, HONE_F32, true);
         run(kernels, tier, &p, 1, p.n, HONE_F32, false);

@@ -225,18 +225,18 @@ VEC_INLINE void dots_codes(hone_dtype dtype, const hone_matrix *w, size_t row, s
 }
 
 /* The same for the types of w that have such codes; false for others. */
-static bool dots_in_integers(const hone_dot_rows *a, const void *x, size_t row, size_t rows,
-                             fixed_quad fixed[QUADS], float *sums) {
+static bool dots_in_integers(const hone_dot_rows *a, hone_dtype x_dtype, const void *x, size_t row,
+                             size_t rows, fixed_quad fixed[QUADS], float *sums) {
     bool fresh = row == a->begin;
     switch (a->w->dtype) {
     case HONE_Q4_0:
-        dots_codes(HONE_Q4_0, a->w, row, rows, a->x_dtype, x, fresh, fixed, sums);
+        dots_codes(HONE_Q4_0, a->w, row, rows, x_dtype, x, fresh, fixed, sums);
         return true;
     case HONE_Q4_1:
-        dots_codes(HONE_Q4_1, a->w, row, rows, a->x_dtype, x, fresh, fixed, sums);
+        dots_codes(HONE_Q4_1, a->w, row, rows, x_dtype, x, fresh, fixed, sums);
         return true;
     case HONE_AFFINE4:
-        dots_codes(HONE_AFFINE4, a->w, row, rows, a->x_dtype, x, fresh, fixed, sums);
+        dots_codes(HONE_AFFINE4, a->w, row, rows, x_dtype, x, fresh, fixed, sums);
         return true;
     default:
         return false;
@@ -269,9 +269,23 @@ static void put(const hone_dot_rows *a, size_t i, size_t j, float value) {
     vec_put_as(a->c, a->c_dtype, at, value);
 }
 
+enum { WIDE = 8192 }; /* columns of x that are widened once for all rows of w: 32 KiB */
+
+/* x as float32: widened into `wide` where it is bfloat16 and has room there; *dtype says what it is then. */
+static const void *widen(const void *x, hone_dtype *dtype, size_t n, float wide[WIDE]) {
+    if (*dtype == HONE_F32 || n > WIDE) return x;
+    size_t i = 0;
+    for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) vec_store(wide + i, vec_load_as(x, HONE_BF16, i));
+    if (i < n) vec_store_n(wide + i, vec_load_as_n(x, HONE_BF16, i, n - i), n - i);
+    *dtype = HONE_F32;
+    return wide;
+}
+
 /* One row of x. */
 static void row_of_x(const hone_dot_rows *a, size_t i) {
-    const void *x = vec_at(a->x, a->x_dtype, i * a->ldx);
+    float wide[WIDE];
+    hone_dtype x_dtype = a->x_dtype;
+    const void *x = widen(vec_at(a->x, x_dtype, i * a->ldx), &x_dtype, a->w->cols, wide);
     const vec_f scale2 = vec_set1(a->scale2);
 #ifdef VEC_AVX2
     fixed_quad fixed[QUADS];
@@ -280,9 +294,9 @@ static void row_of_x(const hone_dot_rows *a, size_t i) {
         float sums[STRIP], more[STRIP] = {0};
         rows = HONE_MIN(a->end - row, (size_t)STRIP);
 #ifdef VEC_AVX2
-        if (!dots_in_integers(a, x, row, rows, fixed, sums))
+        if (!dots_in_integers(a, x_dtype, x, row, rows, fixed, sums))
 #endif
-            dots_strip(a->w, row, rows, a->x_dtype, x, sums);
+            dots_strip(a->w, row, rows, x_dtype, x, sums);
         if (a->w2 != NULL)
             dots_strip(a->w2, row, rows, a->x_dtype, vec_at(a->x2, a->x_dtype, i * a->ldx2), more);
         for (size_t r = 0; r < rows; r++)
