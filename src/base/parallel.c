@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -23,6 +24,13 @@ static void happens_after(const void *what) { (void)what; }
 static void happens_before(const void *what) { (void)what; }
 #endif
 
+/* A thread's part of what is shared: round << 48 | pieces << 24 | those that are taken. One word, so that nobody takes
+ * a piece of another round than the one he looked at. */
+typedef struct part {
+    _Alignas(64) atomic_uint_least64_t word;
+} part;
+enum { PART_BITS = 24, ROUND_BITS = 16 };
+
 /* One per region, on its caller's stack. Each word on a cache line of its own. */
 struct hone_meeting {
     _Alignas(64) atomic_uint arrived;
@@ -30,6 +38,7 @@ struct hone_meeting {
         atomic_uint generation; /* counts completed barriers; the word that sleepers wait on */
     _Alignas(64) atomic_uint sleepers;
     _Alignas(64) atomic_size_t drawn; /* pieces since the last barrier */
+    part *parts;                      /* of each thread; NULL: no memory, and nothing is shared */
 };
 
 static int affinity_count(void) {
@@ -87,6 +96,8 @@ void hone_parallel_pin(hone_team team) {
 
 UNWATCHED void hone_parallel(int threads, hone_parallel_fn fn, void *argument) {
     struct hone_meeting meeting = {0};
+    if (threads > 1) meeting.parts = aligned_alloc(_Alignof(part), (size_t)threads * sizeof(part));
+    if (meeting.parts) memset(meeting.parts, 0, (size_t)threads * sizeof(part));
     int dynamic = omp_get_dynamic(), core = sched_getcpu();
     omp_set_dynamic(0); /* the team that memory was planned for, not one that suits the load */
     happens_before(&meeting);
@@ -102,6 +113,7 @@ UNWATCHED void hone_parallel(int threads, hone_parallel_fn fn, void *argument) {
     }
     happens_after(&meeting);
     omp_set_dynamic(dynamic);
+    free(meeting.parts);
 }
 
 static void pause_briefly(void) {
@@ -112,9 +124,10 @@ static void pause_briefly(void) {
 #endif
 }
 
+/* OpenMP's own barrier spins for milliseconds, which starves the others when cores are shared. */
+enum { SPINS = 4000 };
+
 static void wait_for_next(struct hone_meeting *meeting, unsigned generation) {
-    /* OpenMP's own barrier spins for milliseconds, which starves the others when cores are shared. */
-    enum { SPINS = 4000 };
     for (int i = 0; i < SPINS; i++) {
         if (atomic_load_explicit(&meeting->generation, memory_order_acquire) != generation) return;
         pause_briefly();
@@ -149,4 +162,47 @@ bool hone_turns_next(hone_turns *turns) {
             atomic_fetch_add_explicit(&turns->team.meeting->drawn, 1, memory_order_relaxed);
     turns->drawn = turns->piece++ != turns->mine;
     return !turns->drawn;
+}
+
+hone_shares hone_shares_open(hone_team team, size_t pieces) {
+    hone_shares shares = {.team = team, .pieces = pieces};
+    if (team.size == 1 || !team.meeting->parts) return shares;
+    atomic_uint_least64_t *word = &team.meeting->parts[team.rank].word;
+    /* Nobody else writes it here: all pieces of the last round are taken, or its other threads are past it. */
+    uint64_t last = atomic_load_explicit(word, memory_order_relaxed) >> (2 * PART_BITS);
+    shares.round = (unsigned)(last + 1) & ((1u << ROUND_BITS) - 1);
+    uint64_t opened = (uint64_t)shares.round << (2 * PART_BITS) | (uint64_t)pieces << PART_BITS;
+    atomic_store_explicit(word, opened, memory_order_release);
+    return shares;
+}
+
+/* Takes the next piece of a part in that round; false where there is none left. */
+static bool take_piece(part *from, unsigned round, size_t *piece) {
+    const uint64_t mask = (1u << PART_BITS) - 1;
+    uint64_t seen = atomic_load_explicit(&from->word, memory_order_acquire);
+    /* How many rounds its owner is ahead, modulo 2^ROUND_BITS; behind: it has not come so far. */
+    for (int i = 0; i < SPINS; i++) {
+        if ((int16_t)((unsigned)(seen >> (2 * PART_BITS)) - round) >= 0) break;
+        pause_briefly();
+        seen = atomic_load_explicit(&from->word, memory_order_acquire);
+    }
+    while (seen >> (2 * PART_BITS) == round && (seen & mask) < (seen >> PART_BITS & mask)) {
+        *piece = seen & mask;
+        if (atomic_compare_exchange_weak_explicit(&from->word, &seen, seen + 1,
+                                                  memory_order_acquire, memory_order_acquire))
+            return true;
+    }
+    return false;
+}
+
+bool hone_shares_next(hone_shares *shares, int *owner, size_t *piece) {
+    hone_team team = shares->team;
+    *owner = team.rank;
+    *piece = shares->next;
+    if (team.size == 1 || !team.meeting->parts) return shares->next++ < shares->pieces;
+    for (; shares->past < team.size; shares->past++) {
+        *owner = (team.rank + shares->past) % team.size;
+        if (take_piece(&team.meeting->parts[*owner], shares->round, piece)) return true;
+    }
+    return false;
 }

@@ -42,6 +42,24 @@ typedef struct hone_turns {
 /* Is the next piece this thread's? What it had before is done then. */
 bool hone_turns_next(hone_turns *turns);
 
+/* Work that is cut into a part for each thread, and each part into pieces: who has done its own takes over what is left
+ * of the others', so that cores of unlike speed end together, and each goes through its own part in order. Which thread
+ * does a piece differs from run to run: what it computes must not. */
+typedef struct hone_shares {
+    hone_team team;
+    unsigned round;      /* of sharing in this region, counted */
+    int past;            /* parts, from the caller's on, that nothing is left of */
+    size_t pieces, next; /* of a team of one */
+} hone_shares;
+
+/* Opens the caller's part of `pieces` (fewer than 2^24): from now on others may do them. Every thread of the running
+ * region calls it, as often as the others do, and asks for pieces until there are none. */
+hone_shares hone_shares_open(hone_team team, size_t pieces);
+
+/* The next piece to do: number *piece of the part of rank *owner. False: all that could be had are done or being done;
+ * they are done after the next barrier. A part that its owner has not opened is waited for, but not for long. */
+bool hone_shares_next(hone_shares *shares, int *owner, size_t *piece);
+
 /* By every thread of the running region: keeps each on a processor of its own from now on, where the team is as large
  * as the processors that this process may use; does nothing otherwise. For teams that sleep between short pieces of
  * work: threads that are woken together may be put on one core, and stay there for many pieces. */

@@ -4,12 +4,28 @@
 
 #include "ops/ops.h"
 
-/* Scratch of `bytes` for every thread of the team; returns the caller's own. Every thread calls it.
- * NULL while planning. */
-static inline void *hone_ctx_scratch_each(hone_ctx *ctx, size_t bytes) {
-    size_t slice = HONE_CEIL_DIV(bytes, 64) * 64;
-    char *all = hone_arena_scratch(&ctx->arena, slice * (size_t)ctx->team.size);
-    return hone_ctx_planning(ctx) ? NULL : all + slice * (size_t)ctx->team.rank;
+/* Memory of every thread of the team. */
+typedef struct hone_each {
+    char *first; /* of rank 0; NULL while planning */
+    size_t stride;
+} hone_each;
+
+static inline void *hone_each_of(const hone_each *each, int rank) {
+    return each->first == NULL ? NULL : each->first + each->stride * (size_t)rank;
+}
+
+/* Scratch of `bytes` for every thread of the team. Every thread calls it. */
+static inline hone_each hone_ctx_scratch_each(hone_ctx *ctx, size_t bytes) {
+    hone_each each = {.stride = HONE_CEIL_DIV(bytes, 64) * 64};
+    char *all = hone_arena_scratch(&ctx->arena, each.stride * (size_t)ctx->team.size);
+    if (!hone_ctx_planning(ctx)) each.first = all;
+    return each;
+}
+
+/* The caller's own of that. NULL while planning. */
+static inline void *hone_ctx_scratch_own(hone_ctx *ctx, size_t bytes) {
+    hone_each each = hone_ctx_scratch_each(ctx, bytes);
+    return hone_each_of(&each, ctx->team.rank);
 }
 
 /* Bytes of an element of a dense type (F32, F16 or BF16). */

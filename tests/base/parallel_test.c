@@ -92,6 +92,64 @@ static void pieces_go_to_whoever_is_free(void **state) {
     }
 }
 
+enum { OWN = 40 };
+
+/* Pieces of each part in each run: some parts are empty. */
+static size_t own_pieces(int run, int rank) { return (size_t)((run + rank * 3) % 4 * (OWN / 3)); }
+
+typedef struct parts {
+    atomic_int done[RUNS][MOST][OWN], count[RUNS], slow;
+    size_t all[RUNS]; /* pieces of all parts together */
+    bool meets;       /* after each run */
+} parts;
+
+/* Who draws the first piece of the first part is done with it only when all others are: the rest of that part has to
+ * be somebody else's by then. */
+static void share(hone_team team, void *argument) {
+    parts *p = argument;
+    for (int run = 0; run < RUNS; run++) {
+        int owner;
+        hone_shares shares = hone_shares_open(team, own_pieces(run, team.rank));
+        if (p->meets)
+            hone_barrier(team); /* all parts are open: nobody has to wait for one in vain */
+        for (size_t piece; hone_shares_next(&shares, &owner, &piece);) {
+            double start = hone_clock_seconds();
+            bool waits =
+                p->meets && team.size > 1 && owner == 0 && piece == 0 && !atomic_load(&p->slow);
+            while (waits && (size_t)atomic_load(&p->count[run]) + 1 < p->all[run]) {
+                if (hone_clock_seconds() - start < 20) continue;
+                atomic_fetch_add(&p->slow, 1);
+                break;
+            }
+            assert_true(owner >= 0 && owner < team.size && piece < OWN);
+            atomic_fetch_add(&p->done[run][owner][piece], 1);
+            atomic_fetch_add(&p->count[run], 1);
+        }
+        if (p->meets) hone_barrier(team);
+    }
+}
+
+static void who_is_done_takes_over_from_others(void **state) {
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        int threads = 1 + i % 4;
+        static parts p;
+        memset(&p, 0, sizeof p);
+        p.meets = i < 4;
+        for (int run = 0; run < RUNS; run++)
+            for (int rank = 0; rank < threads; rank++) p.all[run] += own_pieces(run, rank);
+        hone_parallel(threads, share, &p);
+        assert_int_equal(atomic_load(&p.slow), 0);
+        for (int run = 0; run < RUNS; run++) {
+            for (int rank = 0; rank < MOST; rank++) {
+                size_t pieces = rank < threads ? own_pieces(run, rank) : 0;
+                for (size_t piece = 0; piece < OWN; piece++)
+                    assert_int_equal(atomic_load(&p.done[run][rank][piece]), piece < pieces);
+            }
+        }
+    }
+}
+
 typedef struct places {
     cpu_set_t before, seen;
     int bound;
@@ -269,6 +327,7 @@ int main(void) {
         cmocka_unit_test(every_rank_runs_once_and_meets_the_others),
         cmocka_unit_test(a_team_is_as_large_as_asked_for),
         cmocka_unit_test(pieces_go_to_whoever_is_free),
+        cmocka_unit_test(who_is_done_takes_over_from_others),
         cmocka_unit_test(pinned_threads_have_processors_of_their_own),
         cmocka_unit_test(pieces_cover_everything_once),
         cmocka_unit_test(the_environment_lowers_the_threads),

@@ -58,6 +58,23 @@ static void greedy_takes_the_lowest_id_among_equals(void **state) {
     hone_sampler_close(&s);
 }
 
+/* Wherever it stands among the blocks that the search goes by, beside NaN and infinities. */
+static void greedy_finds_the_highest_anywhere(void **state) {
+    (void)state;
+    enum { VOCAB = 3 * 64 + 5 };
+    float logits[VOCAB];
+    hone_sampler s;
+    assert_int_equal(hone_sampler_open(&s, VOCAB, 0, 0, 0, 0, 1, NULL), HONE_OK);
+    for (int at = 0; at < VOCAB; at++) {
+        for (int i = 0; i < VOCAB; i++) logits[i] = (float)(i * 37 % 101);
+        if (at > 0) logits[at / 2] = at % 2 ? NAN : -INFINITY;
+        if (at / 2 == 0 && at > 0) logits[0] = 0; /* nothing is higher than a NaN in front */
+        logits[at] = at % 3 ? 101 : INFINITY;
+        assert_int_equal(hone_sampler_next(&s, logits), at);
+    }
+    hone_sampler_close(&s);
+}
+
 static void same_seed_same_draws(void **state) {
     (void)state;
     float logits[64];
@@ -88,6 +105,7 @@ int main(void) {
         cmocka_unit_test(temperature_shapes_the_distribution),
         cmocka_unit_test(filters_keep_the_most_likely),
         cmocka_unit_test(greedy_takes_the_lowest_id_among_equals),
+        cmocka_unit_test(greedy_finds_the_highest_anywhere),
         cmocka_unit_test(same_seed_same_draws),
         cmocka_unit_test(bad_options_are_refused),
     };

@@ -182,6 +182,10 @@ static void shapes(const hone_kernels *kernels, const char *tier) {
         {1, 64, 96, 4, HONE_Q4_1, false, true, true, HONE_F32},
         {3, 40, 96, 4, HONE_Q4_1, true, true, true, HONE_F32},
         {70, 3000, 64, 0, HONE_Q8_0, true, false, false, HONE_BF16},
+        /* several pieces of the last columns: a long sum in bfloat16; cut by rows; by both */
+        {150, 64, 2500, 3, HONE_Q4_1, false, true, false, HONE_BF16},
+        {301, 8, 64, 5, HONE_F32, true, true, true, HONE_F32},
+        {500, 96, 2100, 0, HONE_Q8_0, false, false, true, HONE_F32},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         run_shape(kernels, all[i], HONE_F32);

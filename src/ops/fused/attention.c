@@ -336,13 +336,13 @@ void hone_fused_attention_with_rope_forward(hone_ctx *ctx, const hone_attention_
     bool packed = !reads_in_place(args);
     for (int p = 0; p < 2 && packed; p++) panels[p] = hone_attention_take_panels(ctx, args, p == 0);
     forward_scratch scratch = {
-        .scores = hone_ctx_scratch_each(ctx, Q_TILE * LD * sizeof(float)),
-        .acc = hone_ctx_scratch_each(ctx, Q_TILE * args->head_dim * sizeof(float)),
-        .part = hone_ctx_scratch_each(ctx, args->head_dim * sizeof(float)),
+        .scores = hone_ctx_scratch_own(ctx, Q_TILE * LD * sizeof(float)),
+        .acc = hone_ctx_scratch_own(ctx, Q_TILE * args->head_dim * sizeof(float)),
+        .part = hone_ctx_scratch_own(ctx, args->head_dim * sizeof(float)),
     };
     scratch.p = scratch.scores;
     if (ctx->compute != HONE_F32)
-        scratch.p = hone_ctx_scratch_each(ctx, Q_TILE * LD * sizeof(hone_bf16));
+        scratch.p = hone_ctx_scratch_own(ctx, Q_TILE * LD * sizeof(hone_bf16));
     if (!hone_ctx_planning(ctx)) {
         if (packed) {
             rotate_queries(ctx, args);

@@ -341,14 +341,14 @@ static void take_scratch(backward_job *job) {
     size_t partials = each_item(job, NULL, NULL) * sizeof(float);
     job->dk = hone_arena_scratch(&ctx->arena, partials);
     job->dv = hone_arena_scratch(&ctx->arena, partials);
-    job->scores = hone_ctx_scratch_each(ctx, floats);
-    job->dp = hone_ctx_scratch_each(ctx, floats);
-    job->p = hone_ctx_scratch_each(ctx, tile);
-    job->ds = hone_ctx_scratch_each(ctx, tile);
-    job->panels = hone_ctx_scratch_each(ctx, hone_pack_bytes(ctx->compute, KV_TILE, STACK_ROWS));
-    job->q_turned = hone_ctx_scratch_each(ctx, turned);
-    job->do_turned = hone_ctx_scratch_each(ctx, turned);
-    job->dq = hone_ctx_scratch_each(ctx, STACK_ROWS * dim * sizeof(float));
+    job->scores = hone_ctx_scratch_own(ctx, floats);
+    job->dp = hone_ctx_scratch_own(ctx, floats);
+    job->p = hone_ctx_scratch_own(ctx, tile);
+    job->ds = hone_ctx_scratch_own(ctx, tile);
+    job->panels = hone_ctx_scratch_own(ctx, hone_pack_bytes(ctx->compute, KV_TILE, STACK_ROWS));
+    job->q_turned = hone_ctx_scratch_own(ctx, turned);
+    job->do_turned = hone_ctx_scratch_own(ctx, turned);
+    job->dq = hone_ctx_scratch_own(ctx, STACK_ROWS * dim * sizeof(float));
 }
 
 void hone_fused_attention_with_rope_backward(hone_ctx *ctx, const hone_attention_args *args,

@@ -449,10 +449,10 @@ static void take_scratch(job *j) {
         j->columns[i] = hone_arena_scratch(arena, columns);
         j->depths[i] = hone_arena_scratch(arena, depths);
     }
-    j->scores = hone_ctx_scratch_each(ctx, HONE_MAX(j->tile * SLICE, j->hidden) * sizeof(float));
+    j->scores = hone_ctx_scratch_own(ctx, HONE_MAX(j->tile * SLICE, j->hidden) * sizeof(float));
     j->p = j->scores;
     if (ctx->compute != HONE_F32) {
-        j->p = hone_ctx_scratch_each(ctx, HONE_MAX(j->tile * SLICE, j->hidden) * element_bytes);
+        j->p = hone_ctx_scratch_own(ctx, HONE_MAX(j->tile * SLICE, j->hidden) * element_bytes);
     }
     if (j->rank > 0) {
         j->xa = hone_arena_scratch(arena, rows * j->rank * element_bytes);

@@ -9,7 +9,7 @@
 #include "ops/internal.h"
 
 enum { GATE, UP, GATE_XA, UP_XA };
-enum { GRAIN = 4096 }; /* elements */
+enum { GRAIN = 256 }; /* elements */
 
 static size_t element_count(const hone_swiglu_args *args) {
     return args->rows * args->gate->weight.rows;

@@ -21,9 +21,9 @@ hone_naive_attention hone_naive_attention_begin(hone_ctx *ctx, const hone_attent
     size_t longest = HONE_MAX(job.longest_q, job.longest_kv), dim = args->head_dim;
     size_t by_rows = hone_pack_bytes(ctx->compute, longest, dim);
     size_t by_depth = hone_pack_bytes(ctx->compute, dim, longest);
-    job.panels = hone_ctx_scratch_each(ctx, HONE_MAX(by_rows, by_depth));
+    job.panels = hone_ctx_scratch_own(ctx, HONE_MAX(by_rows, by_depth));
     size_t turned = HONE_MIN(longest, (size_t)BLOCK_ROWS) * job.longest_q;
-    job.turned = hone_ctx_scratch_each(ctx, turned * hone_element_bytes(ctx->compute));
+    job.turned = hone_ctx_scratch_own(ctx, turned * hone_element_bytes(ctx->compute));
     return job;
 }
 
