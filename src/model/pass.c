@@ -128,7 +128,9 @@ static hone_rope_args rope_args(const hone_pass *pass, void *x, int heads) {
 static void rotate(hone_ctx *ctx, const hone_pass *pass, void *q, void *k, hone_saved *saved) {
     const hone_config *c = &pass->model->config;
     hone_rope_args of_q = rope_args(pass, q, c->heads), of_k = rope_args(pass, k, c->kv_heads);
+    ctx->independent = true;
     pass->model->ops->rope_embeddings_forward(ctx, &of_q, saved ? &saved[0] : NULL);
+    ctx->independent = false;
     pass->model->ops->rope_embeddings_forward(ctx, &of_k, saved ? &saved[1] : NULL);
 }
 
@@ -149,8 +151,10 @@ static void cached_attention(hone_ctx *ctx, const hone_pass *pass, int layer, bl
     size_t offset = cache->filled * d.kv * d.element;
     t->k = (char *)cache->k[layer] + offset;
     t->v = (char *)cache->v[layer] + offset;
+    ctx->independent = true;
     linear_forward(ctx, pass, &linear[HONE_LINEAR_Q], t->normed1, t->q, NULL);
     linear_forward(ctx, pass, &linear[HONE_LINEAR_K], t->normed1, t->k, NULL);
+    ctx->independent = false;
     linear_forward(ctx, pass, &linear[HONE_LINEAR_V], t->normed1, t->v, NULL);
     rotate(ctx, pass, t->q, t->k, NULL);
     hone_segment segment = {0, d.rows, 0, cache->filled + d.rows};

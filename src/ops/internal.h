@@ -28,6 +28,14 @@ static inline void *hone_ctx_scratch_own(hone_ctx *ctx, size_t bytes) {
     return hone_each_of(&each, ctx->team.rank);
 }
 
+/* The end of an operation that shares nothing but its arguments. */
+static inline void hone_ctx_end(const hone_ctx *ctx) {
+    if (!ctx->independent) hone_barrier(ctx->team);
+}
+
+/* hone_matmul as such an end: where nothing is packed, it minds ctx->independent. */
+void hone_matmul_end(hone_ctx *ctx, const hone_matmul_args *args);
+
 /* Bytes of an element of a dense type (F32, F16 or BF16). */
 static inline size_t hone_element_bytes(hone_dtype dtype) { return dtype == HONE_F32 ? 4 : 2; }
 

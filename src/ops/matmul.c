@@ -198,16 +198,9 @@ static void multiply_unpacked(const hone_ctx *ctx, const hone_matmul_args *args)
                           .accumulate = args->accumulate};
     hone_split(ctx->team, args->n, FEW_GRAIN, &dots.begin, &dots.end);
     ctx->kernels->dot_rows(&dots);
-    hone_barrier(ctx->team);
 }
 
-void hone_matmul(hone_ctx *ctx, const hone_matmul_args *args) {
-    assert(args->m > 0 && args->n > 0 && args->k > 0);
-    assert(!args->accumulate || args->c_dtype == HONE_F32);
-    if (goes_unpacked(args)) { /* needs no memory */
-        if (!hone_ctx_planning(ctx)) multiply_unpacked(ctx, args);
-        return;
-    }
+static void multiply_packed(hone_ctx *ctx, const hone_matmul_args *args) {
     hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
     job j = make_job(ctx, args);
     if (!hone_ctx_planning(ctx)) {
@@ -216,4 +209,22 @@ void hone_matmul(hone_ctx *ctx, const hone_matmul_args *args) {
         hone_barrier(ctx->team);
     }
     hone_arena_release_scratch(&ctx->arena, mark);
+}
+
+void hone_matmul_end(hone_ctx *ctx, const hone_matmul_args *args) {
+    assert(args->m > 0 && args->n > 0 && args->k > 0);
+    assert(!args->accumulate || args->c_dtype == HONE_F32);
+    if (!goes_unpacked(args)) {
+        multiply_packed(ctx, args);
+    } else if (!hone_ctx_planning(ctx)) { /* needs no memory */
+        multiply_unpacked(ctx, args);
+        hone_ctx_end(ctx);
+    }
+}
+
+void hone_matmul(hone_ctx *ctx, const hone_matmul_args *args) {
+    bool independent = ctx->independent;
+    ctx->independent = false;
+    hone_matmul_end(ctx, args);
+    ctx->independent = independent;
 }

@@ -30,6 +30,9 @@ typedef struct hone_ctx {
     hone_dtype compute; /* HONE_F32 or HONE_BF16 */
     hone_arena arena;
     const hone_op_set *ops; /* the set that runs: who calls through a set puts it there first */
+    /* What is called next reads nothing that this call writes, nor the other way round: the team need not meet between
+     * them. A hint, for operations that use no scratch. */
+    bool independent;
 } hone_ctx;
 
 static inline bool hone_ctx_planning(const hone_ctx *ctx) {

@@ -8,6 +8,7 @@ enum { FORWARD, BACKWARD };
 /* Halves an output, which every thread may read afterwards. */
 static void halve(hone_ctx *ctx, void *x, hone_dtype dtype, size_t n) {
     if (hone_ctx_planning(ctx) || !x) return;
+    if (ctx->independent) hone_barrier(ctx->team); /* the operation need not have met */
     if (ctx->team.rank == 0) ctx->kernels->scale(n, 0.5f, x, dtype, x, dtype, false);
     hone_barrier(ctx->team);
 }

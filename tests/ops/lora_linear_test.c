@@ -1,5 +1,6 @@
 /* lora_linear of both sets against float64: values and every gradient, every weight type, frozen
- * parts, accumulation, the same bits on one, two and three threads, memory as planned. */
+ * parts, accumulation, the same bits on one, two and three threads, also of layers that do not wait for each other,
+ * memory as planned. */
 #include "ops/linear_help.h"
 
 typedef struct problem {
@@ -151,11 +152,80 @@ static void test_frozen(void **state) {
     each_setting(frozen);
 }
 
+/* Layers over the same rows, the team not meeting after the first ones; y of each. */
+enum { LAYERS = 3, TIMES = 20 };
+typedef struct row_of_layers {
+    const test_setting *setting;
+    layer *layers[LAYERS];
+    tensor x;
+    size_t rows;
+    void *y[LAYERS];
+    bool independent;
+} row_of_layers;
+
+static void forward_all(hone_ctx *ctx, void *argument) {
+    row_of_layers *p = argument;
+    for (int time = 0; time < TIMES; time++) {
+        for (int i = 0; i < LAYERS; i++) {
+            hone_lora_linear_args args = {.rows = p->rows,
+                                          .linear = &p->layers[i]->linear,
+                                          .x = p->x.data,
+                                          .y = p->y[i],
+                                          .y_dtype = p->setting->compute};
+            ctx->independent = p->independent && i + 1 < LAYERS;
+            p->setting->set->lora_linear_forward(ctx, &args, NULL);
+        }
+    }
+}
+
+/* One row of x and several, with adapters, whose scratch is shared, and without. */
+static void independent(const test_setting *setting) {
+    for (size_t kind = 0; kind < 4; kind++) {
+        hone_rng rng = hone_rng_make(kind);
+        size_t rank = kind % 2 * 8, rows = 1 + kind / 2 * 8, in = 96, out[LAYERS] = {200, 33, 65};
+        row_of_layers p = {.setting = setting, .rows = rows};
+        layer layers[LAYERS];
+        void *want[LAYERS];
+        p.x = tensor_new(setting->compute, rows * in, 1, &rng);
+        for (int i = 0; i < LAYERS; i++) {
+            layers[i] = layer_new(in, out[i], rank, HONE_Q4_1, (uint64_t)i);
+            p.layers[i] = &layers[i];
+            p.y[i] = calloc(rows * out[i], sizeof(float));
+        }
+        run_step(setting, 1, forward_all, &p);
+        for (int i = 0; i < LAYERS; i++) {
+            want[i] = p.y[i];
+            p.y[i] = calloc(rows * out[i], sizeof(float));
+        }
+        p.independent = true;
+        for (int n = 1; n <= 3; n++) {
+            run_step(setting, n, forward_all, &p);
+            for (int i = 0; i < LAYERS; i++) {
+                size_t bytes = rows * out[i] * element_bytes(setting->compute);
+                assert_memory_equal(want[i], p.y[i], bytes);
+                memset(p.y[i], 0, bytes);
+            }
+        }
+        for (int i = 0; i < LAYERS; i++) {
+            free(want[i]);
+            free(p.y[i]);
+            layer_free(&layers[i]);
+        }
+        tensor_free(&p.x);
+    }
+}
+
+static void test_independent(void **state) {
+    (void)state;
+    each_setting(independent);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gradients),
         cmocka_unit_test(test_same_bits),
         cmocka_unit_test(test_frozen),
+        cmocka_unit_test(test_independent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -63,7 +63,10 @@ void hone_fused_lora_linear_forward(hone_ctx *ctx, const hone_lora_linear_args *
                                 .ldc = out,
                                 .c_dtype = args->y_dtype,
                                 .accumulate = args->accumulate};
-    hone_matmul(ctx, &product);
+    if (xa == NULL)
+        hone_matmul_end(ctx, &product);
+    else
+        hone_matmul(ctx, &product);
     hone_arena_release_scratch(&ctx->arena, mark);
 }
 

@@ -28,7 +28,7 @@ static void rotate(hone_ctx *ctx, const hone_rope_args *args, bool inverse) {
         };
         ctx->kernels->rope(&a);
     }
-    hone_barrier(ctx->team);
+    hone_ctx_end(ctx);
 }
 
 void hone_fused_rope_embeddings_forward(hone_ctx *ctx, const hone_rope_args *args,

@@ -48,9 +48,13 @@ void hone_fused_swiglu_activation_forward(hone_ctx *ctx, const hone_swiglu_args 
         gate = hone_arena_scratch(&ctx->arena, bytes);
         up = args->h;
     }
+    bool independent = ctx->independent;
+    ctx->independent = true;
     project(ctx, args, args->gate, gate, saved, GATE_XA);
+    ctx->independent = false;
     project(ctx, args, args->up, up, saved, UP_XA);
     activate(ctx, args, gate, up);
+    ctx->independent = independent;
     hone_arena_release_scratch(&ctx->arena, mark);
 }
 
