@@ -2,6 +2,7 @@
 #define _GNU_SOURCE 1
 #include "base/parallel.h"
 
+#include <assert.h>
 #include <linux/futex.h>
 #include <omp.h>
 #include <sched.h>
@@ -124,10 +125,9 @@ static void pause_briefly(void) {
 #endif
 }
 
-/* OpenMP's own barrier spins for milliseconds, which starves the others when cores are shared. */
-enum { SPINS = 4000 };
-
 static void wait_for_next(struct hone_meeting *meeting, unsigned generation) {
+    /* OpenMP's own barrier spins for milliseconds, which starves the others when cores are shared. */
+    enum { SPINS = 4000 };
     for (int i = 0; i < SPINS; i++) {
         if (atomic_load_explicit(&meeting->generation, memory_order_acquire) != generation) return;
         pause_briefly();
@@ -166,9 +166,10 @@ bool hone_turns_next(hone_turns *turns) {
 
 hone_shares hone_shares_open(hone_team team, size_t pieces) {
     hone_shares shares = {.team = team, .pieces = pieces};
+    assert(pieces < (size_t)1 << PART_BITS);
     if (team.size == 1 || !team.meeting->parts) return shares;
     atomic_uint_least64_t *word = &team.meeting->parts[team.rank].word;
-    /* Nobody else writes it here: all pieces of the last round are taken, or its other threads are past it. */
+    /* Nobody else writes it here: its owner leaves a round when all pieces of its own part are taken. */
     uint64_t last = atomic_load_explicit(word, memory_order_relaxed) >> (2 * PART_BITS);
     shares.round = (unsigned)(last + 1) & ((1u << ROUND_BITS) - 1);
     uint64_t opened = (uint64_t)shares.round << (2 * PART_BITS) | (uint64_t)pieces << PART_BITS;
@@ -176,16 +177,10 @@ hone_shares hone_shares_open(hone_team team, size_t pieces) {
     return shares;
 }
 
-/* Takes the next piece of a part in that round; false where there is none left. */
+/* Takes the next piece of a part in that round; false where there is none left, or its owner is in another round. */
 static bool take_piece(part *from, unsigned round, size_t *piece) {
     const uint64_t mask = (1u << PART_BITS) - 1;
     uint64_t seen = atomic_load_explicit(&from->word, memory_order_acquire);
-    /* How many rounds its owner is ahead, modulo 2^ROUND_BITS; behind: it has not come so far. */
-    for (int i = 0; i < SPINS; i++) {
-        if ((int16_t)((unsigned)(seen >> (2 * PART_BITS)) - round) >= 0) break;
-        pause_briefly();
-        seen = atomic_load_explicit(&from->word, memory_order_acquire);
-    }
     while (seen >> (2 * PART_BITS) == round && (seen & mask) < (seen >> PART_BITS & mask)) {
         *piece = seen & mask;
         if (atomic_compare_exchange_weak_explicit(&from->word, &seen, seen + 1,

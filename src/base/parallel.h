@@ -53,11 +53,12 @@ typedef struct hone_shares {
 } hone_shares;
 
 /* Opens the caller's part of `pieces` (fewer than 2^24): from now on others may do them. Every thread of the running
- * region calls it, as often as the others do, and asks for pieces until there are none. */
+ * region calls it, as often as the others do, and asks for pieces until there are none. What pieces read and write is
+ * in use until the next barrier, of which there has to be one in 2^15 rounds. */
 hone_shares hone_shares_open(hone_team team, size_t pieces);
 
 /* The next piece to do: number *piece of the part of rank *owner. False: all that could be had are done or being done;
- * they are done after the next barrier. A part that its owner has not opened is waited for, but not for long. */
+ * they are done after the next barrier. A part that its owner has not opened by then is passed over. */
 bool hone_shares_next(hone_shares *shares, int *owner, size_t *piece);
 
 /* By every thread of the running region: keeps each on a processor of its own from now on, where the team is as large

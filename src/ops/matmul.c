@@ -32,9 +32,9 @@ typedef struct grid {
 } grid;
 
 /* A thread's part of C. */
-typedef struct part {
+typedef struct area {
     size_t rows_begin, rows_end, cols_begin, cols_end;
-} part;
+} area;
 
 /* What one call does, for all threads. `cols` columns are packed at a time, where `packed` and `packed2` say. */
 typedef struct job {
@@ -64,14 +64,14 @@ static grid cut(size_t threads, size_t m, size_t n) {
     return (grid){best, threads / best};
 }
 
-static part part_of(const job *j, int rank) {
-    part p;
+static area area_of(const job *j, int rank) {
+    area p;
     int across = (int)j->grid.across;
     hone_team row = {.rank = rank / across, .size = (int)j->grid.down};
     hone_team column = {.rank = rank % across, .size = across};
     hone_split(row, j->args->m, GRAIN, &p.rows_begin, &p.rows_end);
     hone_split(column, j->args->n, GRAIN, &p.cols_begin, &p.cols_end);
-    if (p.rows_begin == p.rows_end) p.cols_end = p.cols_begin;
+    if (p.rows_begin == p.rows_end) p.cols_end = p.cols_begin; /* no rows: nothing to pack either */
     return p;
 }
 
@@ -140,14 +140,14 @@ static void multiply(const job *j, int owner, size_t row, size_t rows, size_t co
 }
 
 /* Where the last columns of a part begin that are packed together. */
-static size_t last_group(const job *j, const part *p) {
+static size_t last_group(const job *j, const area *p) {
     size_t cols = p->cols_end - p->cols_begin;
     return cols == 0 ? p->cols_end : p->cols_begin + (cols - 1) / j->cols * j->cols;
 }
 
 /* This thread's part, except for the last block of its last columns: that is packed only. */
 static void multiply_part(const job *j) {
-    part p = part_of(j, j->ctx->team.rank);
+    area p = area_of(j, j->ctx->team.rank);
     size_t rows = p.rows_end - p.rows_begin, last = last_group(j, &p);
     for (size_t col = p.cols_begin; col < p.cols_end; col += j->cols) {
         size_t cols = HONE_MIN(p.cols_end - col, j->cols);
@@ -162,14 +162,14 @@ static void multiply_part(const job *j) {
 /* The last blocks of all parts, rows by rows, by whoever is free. */
 static void multiply_last(const job *j) {
     const hone_matmul_args *args = j->args;
-    part own = part_of(j, j->ctx->team.rank);
+    area own = area_of(j, j->ctx->team.rank);
     size_t pieces = own.cols_begin < own.cols_end
                         ? HONE_CEIL_DIV(own.rows_end - own.rows_begin, SHARED_ROWS)
                         : 0;
     hone_shares shares = hone_shares_open(j->ctx->team, pieces);
     int owner;
     for (size_t piece; hone_shares_next(&shares, &owner, &piece);) {
-        part p = part_of(j, owner);
+        area p = area_of(j, owner);
         size_t row = p.rows_begin + piece * SHARED_ROWS, col = last_group(j, &p);
         multiply(j, owner, row, HONE_MIN(p.rows_end - row, (size_t)SHARED_ROWS), col,
                  p.cols_end - col, (args->k - 1) / j->depth * j->depth);

@@ -4,7 +4,7 @@
  *
  * Ops are SPMD: every thread of a team calls them with its own hone_ctx and the same arguments, and
  * meets the others at barriers inside. When an op returns, its outputs may be read by every thread
- * (each op ends with a barrier). A team of one works the same.
+ * (each op ends with a barrier, but for hone_ctx.independent). A team of one works the same.
  *
  * Memory: outputs are the caller's. What backward needs beyond the arguments is taken from the
  * saved end of the arena in forward and found again through a hone_saved; scratch is taken and
@@ -30,8 +30,8 @@ typedef struct hone_ctx {
     hone_dtype compute; /* HONE_F32 or HONE_BF16 */
     hone_arena arena;
     const hone_op_set *ops; /* the set that runs: who calls through a set puts it there first */
-    /* What is called next reads nothing that this call writes, nor the other way round: the team need not meet between
-     * them. A hint, for operations that use no scratch. */
+    /* The caller's word that none of the calls up to and with the next one without it touches what another of them
+     * writes: the team need not meet between them. A hint, which operations that use no scratch may take. */
     bool independent;
 } hone_ctx;
 

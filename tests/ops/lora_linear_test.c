@@ -2,6 +2,7 @@
  * parts, accumulation, the same bits on one, two and three threads, also of layers that do not wait for each other,
  * memory as planned. */
 #include "ops/linear_help.h"
+#include "ops/watch.h"
 
 typedef struct problem {
     const test_setting *setting;
@@ -156,6 +157,7 @@ static void test_frozen(void **state) {
 enum { LAYERS = 3, TIMES = 20 };
 typedef struct row_of_layers {
     const test_setting *setting;
+    const hone_op_set *set; /* the setting's, or one that watches it and spoils y */
     layer *layers[LAYERS];
     tensor x;
     size_t rows;
@@ -172,18 +174,25 @@ static void forward_all(hone_ctx *ctx, void *argument) {
                                           .x = p->x.data,
                                           .y = p->y[i],
                                           .y_dtype = p->setting->compute};
-            ctx->independent = p->independent && i + 1 < LAYERS;
-            p->setting->set->lora_linear_forward(ctx, &args, NULL);
+            bool independent = p->independent && i + 1 < LAYERS;
+            ctx->independent = independent;
+            ctx->ops = p->set;
+            p->set->lora_linear_forward(ctx, &args, NULL);
+            assert_true(ctx->independent == independent);
         }
     }
 }
 
 /* One row of x and several, with adapters, whose scratch is shared, and without. */
 static void independent(const test_setting *setting) {
-    for (size_t kind = 0; kind < 4; kind++) {
+    for (size_t kind = 0; kind < 8; kind++) {
+        hone_watch watch;
         hone_rng rng = hone_rng_make(kind);
-        size_t rank = kind % 2 * 8, rows = 1 + kind / 2 * 8, in = 96, out[LAYERS] = {200, 33, 65};
-        row_of_layers p = {.setting = setting, .rows = rows};
+        size_t rank = kind % 2 * 8, rows = 1 + kind / 2 % 2 * 8, in = 96,
+               out[LAYERS] = {200, 33, 65};
+        row_of_layers p = {.setting = setting, .set = setting->set, .rows = rows};
+        hone_watch_start(&watch, setting->set, HONE_OP_lora_linear);
+        if (kind >= 4) p.set = &watch.ops;
         layer layers[LAYERS];
         void *want[LAYERS];
         p.x = tensor_new(setting->compute, rows * in, 1, &rng);

@@ -1,5 +1,5 @@
 /* swiglu_activation of both sets against float64: h and every gradient, h given back, inference that
- * keeps nothing, the same bits on one, two and three threads, memory as planned. */
+ * keeps nothing, the same bits on one, two and three threads, also of one row, memory as planned. */
 #include "ops/linear_help.h"
 
 enum { ROWS = 45, HIDDEN = 64, FFN = 96, RANK = 8 };
@@ -133,10 +133,56 @@ static void test_same_bits(void **state) {
     each_setting(threads);
 }
 
+/* One row, whose gate and up do not wait for each other. */
+enum { TIMES = 20, WIDE = 600 };
+typedef struct one_row {
+    const test_setting *setting;
+    layer gate, up;
+    tensor x;
+    void *h;
+} one_row;
+
+static void forward_often(hone_ctx *ctx, void *argument) {
+    one_row *p = argument;
+    hone_swiglu_args args = {
+        .rows = 1, .gate = &p->gate.linear, .up = &p->up.linear, .x = p->x.data, .h = p->h};
+    for (int time = 0; time < TIMES; time++) {
+        p->setting->set->swiglu_activation_forward(ctx, &args, NULL);
+        assert_false(ctx->independent);
+    }
+}
+
+static void rows_alone(const test_setting *setting) {
+    hone_rng rng = hone_rng_make(5);
+    one_row p = {.setting = setting};
+    size_t bytes = WIDE * element_bytes(setting->compute);
+    p.gate = layer_new(HIDDEN, WIDE, 0, HONE_Q4_1, 1);
+    p.up = layer_new(HIDDEN, WIDE, 0, HONE_Q8_0, 2);
+    p.x = tensor_new(setting->compute, HIDDEN, 0.3, &rng);
+    void *first = malloc(bytes);
+    for (int n = 1; n <= 3; n++) {
+        p.h = calloc(WIDE, sizeof(float));
+        run_step(setting, n, forward_often, &p);
+        if (n == 1) memcpy(first, p.h, bytes);
+        assert_memory_equal(first, p.h, bytes);
+        free(p.h);
+    }
+    free(first);
+    tensor_free(&p.x);
+    layer_free(&p.gate);
+    layer_free(&p.up);
+}
+
+static void test_one_row(void **state) {
+    (void)state;
+    each_setting(rows_alone);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_one_row),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
