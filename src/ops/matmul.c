@@ -2,10 +2,10 @@
  *
  * The team forms a grid: `across` column slices times `down` row slices. Each thread packs its own
  * columns into its own scratch, as many panels at a time as fit the second-level cache (the kernels'
- * blocking says how many bytes), and sweeps its rows over them. The last panels of all are shared: who is done
- * helps the others, since cores are seldom of one speed. Nobody waits before the end. Long products
- * are cut into blocks of k, summed in float32 in order. Blocks depend on the shape alone and an element's
- * products are always added in the order of k, so the bits do not depend on the team.
+ * blocking says how many bytes), and sweeps its rows over them. The last panels of all are shared, some
+ * rows at a time: who is done helps the others, since cores are seldom of one speed. Nobody waits before
+ * the end. Long products are cut into blocks of k, summed in float32 in order. Blocks depend on the shape
+ * alone and an element's products are always added in the order of k, so the bits do not depend on the team.
  *
  * A row alone (generation) against rows of weights is dot products over the weights as they are stored: what is
  * read once is not worth packing.
@@ -20,7 +20,7 @@ enum {
     PACKING_ROWS =
         96, /* packing a column costs about what multiplying it by these many rows does */
     SHARED_ROWS =
-        48, /* of A in a piece that any thread may take: a multiple of the kernels' tiles */
+        96, /* of A in a piece that any thread may take: a multiple of every kernel's tile */
     FEW_ROWS =
         1, /* at most these many rows of A are multiplied without packing: two cost as much as packing */
     FEW_GRAIN = 16 /* columns of C that a thread owns together then: a cache line of float32 */
