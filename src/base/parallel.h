@@ -49,7 +49,7 @@ typedef struct hone_shares {
     hone_team team;
     unsigned round;      /* of sharing in this region, counted */
     int past;            /* parts, from the caller's on, that nothing is left of */
-    size_t pieces, next; /* of a team of one */
+    size_t pieces, next; /* where nothing is shared: a team of one */
 } hone_shares;
 
 /* Opens the caller's part of `pieces` (fewer than 2^24): from now on others may do them. Every thread of the running

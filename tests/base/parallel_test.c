@@ -116,8 +116,7 @@ static void share(hone_team team, void *argument) {
     for (int run = 0; run < RUNS; run++) {
         int owner;
         hone_shares shares = hone_shares_open(team, own_pieces(run, team.rank));
-        if (p->meets)
-            hone_barrier(team); /* all parts are open: nobody has to wait for one in vain */
+        if (p->meets) hone_barrier(team); /* all parts are open: none is passed over */
         for (size_t piece; hone_shares_next(&shares, &owner, &piece);) {
             bool waits = p->meets && team.size > 1 && owner == 0 && piece == 0;
             for (int waited = 0; waits && !atomic_load(&p->slow); waited++) {
