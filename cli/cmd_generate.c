@@ -121,12 +121,12 @@ static bool on_text(void *user, const char *text, size_t size) {
 
 static void print_figures(const hone_generate_result *r) {
     double prompt = (double)r->prompt_count / r->prompt_seconds;
-    double generation = (double)r->count / r->generation_seconds;
+    double generation = (double)(r->count - 1) / r->generation_seconds;
     printf("\n==========\n");
     printf("Prompt: %zu tokens, %.3f tokens-per-sec\n", r->prompt_count,
            r->prompt_seconds > 0 ? prompt : 0.0);
     printf("Generation: %zu tokens, %.3f tokens-per-sec\n", r->count,
-           r->generation_seconds > 0 ? generation : 0.0);
+           r->count > 1 && r->generation_seconds > 0 ? generation : 0.0);
     struct rusage used;
     if (getrusage(RUSAGE_SELF, &used) == 0)
         printf("Peak memory: %.3f GB\n", (double)used.ru_maxrss * 1024 / 1e9);

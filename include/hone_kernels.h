@@ -36,7 +36,7 @@ extern "C" {
 #endif
 
 /* A set built against another version is refused. */
-#define HONE_KERNELS_ABI 1
+#define HONE_KERNELS_ABI 2
 
 /* ---- types and matrices --------------------------------------------------------------------- */
 
@@ -85,6 +85,7 @@ typedef struct hone_matrix {
     const void *scales, *biases; /* AFFINE4 only: [rows, cols/group], dense */
     hone_dtype affine_dtype;     /* AFFINE4 only: type of scales and biases: F32, F16 or BF16 */
     int group;                   /* AFFINE4 only: 32, 64 or 128 */
+    const void *tiles;           /* the host's: a second copy in another order, or NULL */
 } hone_matrix;
 
 /* A label that counts for nothing. */

@@ -19,6 +19,20 @@
 /* A dense matrix with `cols` elements from row to row. */
 hone_matrix hone_matrix_dense(const void *data, hone_dtype dtype, size_t rows, size_t cols);
 
+/* Tiles: Q4_0 and Q4_1 once more, HONE_TILE_ROWS rows together, in the order in which dot_rows of some variants takes
+ * them (hone_kernels.wants_tiles). As many bytes as the rows have. Of each block of 32 columns of a tile, one after the
+ * other:
+ *   d    [16]          float16
+ *   m    [16]          float16; Q4_1 only
+ *   codes[2][4][8][4]  bytes 4 j to 4 j + 3 of a row's block: of rows 0-7 and 8-15, for each j all rows' in a row */
+#define HONE_TILE_ROWS 16
+
+/* Bytes of the tiles of all whole groups of rows; 0 where there are none: another type, or too few rows. */
+size_t hone_tiles_bytes(const hone_matrix *w);
+
+/* Fills tiles [begin, end) at `tiles`, where all of them have room: hone_tiles_bytes, 64-byte aligned. */
+void hone_tiles_fill(const hone_matrix *w, size_t begin, size_t end, void *tiles);
+
 /* Writes elements [col, col+count) of `row` as `out` (F32 or BF16, rounded to nearest even). */
 typedef void hone_unpack_fn(const hone_matrix *w, size_t row, size_t col, size_t count,
                             hone_dtype out, void *dst);
@@ -250,6 +264,7 @@ typedef struct hone_kernels {
 #include "kernels/kernels_list.h"
 #undef HONE_KERNEL_FIELD
     unsigned features;          /* those it was selected for */
+    bool wants_tiles;           /* dot_rows is faster with hone_matrix.tiles */
     hone_tuning tuning;         /* how work is cut around gemm_f32 and gemm_bf16; no member is 0 */
     const char *gemm_bf16_name; /* variant in use, e.g. "amx": for reports */
     const char *gemm_f32_name;

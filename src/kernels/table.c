@@ -2,6 +2,8 @@
 #include "base/size.h"
 #include "kernels/variants.h"
 
+#include <string.h>
+
 typedef struct hone_variant_names {
 #define HONE_KERNEL_FIELD(name, type) const char *name;
 #include "kernels/kernels_list.h"
@@ -38,6 +40,7 @@ void hone_kernels_select(unsigned features, hone_kernels *out) {
     out->gemm_bf16_name = names.gemm_bf16;
     out->gemm_f32_name = names.gemm_f32;
     out->vec_name = names.rms_norm_forward;
+    out->wants_tiles = strcmp(names.dot_rows, "avx2") == 0;
 }
 
 static hone_status put(size_t given, const char *what, size_t least, size_t most, size_t *to,

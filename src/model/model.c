@@ -102,6 +102,7 @@ void hone_model_free(hone_model **model) {
     hone_tokenizer_free(&m->tokenizer);
     for (size_t i = 0; i < m->owned_count; i++) free(m->owned[i]);
     free(m->owned);
+    hone_arena_close(&m->tiles);
     free(m->rope_cos);
     free(m->rope_sin);
     hone_file_set_free(&m->set);

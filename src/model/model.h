@@ -47,6 +47,7 @@ struct hone_model {
     float *final_norm;        /* [hidden] */
     float *d_final_norm;
     hone_linear head;           /* [vocab, hidden]; shares the embedding's matrix when tied */
+    hone_arena tiles;           /* of linear weights that are multiplied with one row at a time */
     float *rope_cos, *rope_sin; /* [rope_positions, head_dim/2]; grown on demand */
     size_t rope_positions;
     const char *precision;
@@ -64,6 +65,11 @@ hone_status hone_model_alloc(hone_model *model, size_t bytes, const char *what, 
 
 /* Makes rope tables for at least `positions` positions. Call before a pass, outside parallel regions. */
 hone_status hone_model_need_positions(hone_model *model, size_t positions, hone_error *err);
+
+/* Makes tiles (kernels.h) of the linear weights, once, where the kernels want them: for 64 `passes` of one row or more,
+ * since copying takes about as long as they save in these, and where a quarter of the memory that is free holds them.
+ * Without them all is slower. Call it outside parallel regions. */
+void hone_model_make_tiles(hone_model *model, size_t passes);
 
 /* The token that ends a text: the tokenizer's, else the one that the model's configuration names; -1: none. */
 int32_t hone_model_eos(const hone_model *model);

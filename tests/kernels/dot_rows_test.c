@@ -1,13 +1,13 @@
-/* Rows times stored rows of weights, every variant that runs here, every type of weight, against float64: sizes around
- * the vectors and around the rows that are taken together, guard pages behind every operand, outputs that start as NaN
- * and stay so outside the range, the same bits whatever else is in the call. */
+/* Rows times stored rows of weights, every variant that runs here, every type of weight, as rows and as tiles, against
+ * float64: sizes around the vectors and around the rows that are taken together, guard pages behind every operand,
+ * outputs that start as NaN and stay so outside the range, the same bits whatever else is in the call. */
 #include "kernels/matrix_help.h"
 
 typedef struct problem {
     size_t m, n, k, k2;
     hone_dtype x_dtype;
     test_matrix w, w2;
-    guarded x, x2, bias;
+    guarded x, x2, bias, tiles;
 } problem;
 
 static guarded random_rows(hone_dtype dtype, size_t rows, size_t cols, size_t ld, hone_rng *rng) {
@@ -29,7 +29,21 @@ static problem problem_new(weight_kind kind, size_t m, size_t n, size_t k, weigh
     return p;
 }
 
+/* Gives w tiles, and nothing but NaN in the rows that are there, if the kernel wants tiles. False for a w that cannot
+ * have any. */
+static bool give_tiles(problem *p, const hone_kernels *kernels) {
+    size_t bytes = hone_tiles_bytes(&p->w.m), whole = p->n / HONE_TILE_ROWS;
+    if (bytes == 0) return false;
+    p->tiles = guarded_new(bytes);
+    hone_tiles_fill(&p->w.m, 0, whole, p->tiles.data);
+    p->w.m.tiles = p->tiles.data;
+    if (kernels->wants_tiles)
+        memset(p->w.data.data, 0xff, whole * HONE_TILE_ROWS * p->w.m.row_bytes);
+    return true;
+}
+
 static void problem_free(problem *p) {
+    if (p->tiles.map != NULL) guarded_free(&p->tiles);
     test_matrix_free(&p->w);
     test_matrix_free(&p->w2);
     guarded_free(&p->x);
@@ -104,10 +118,17 @@ static void run(const hone_kernels *kernels, const char *tier, const problem *p,
     guarded_free(&c);
 }
 
+static void four_ways(const hone_kernels *kernels, const char *tier, const problem *p) {
+    run(kernels, tier, p, 0, p->n, HONE_F32, false);
+    run(kernels, tier, p, 0, p->n, HONE_F32, true);
+    run(kernels, tier, p, p->n / 3, p->n, HONE_BF16, true);
+    run(kernels, tier, p, 0, p->n - p->n / 3, HONE_BF16, false);
+}
+
 static void sizes(const hone_kernels *kernels, const char *tier) {
     static const size_t dense_depths[] = {1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 100, 577};
     static const size_t block_depths[] = {32, 64, 96, 160, 576, 2080};
-    static const size_t rows[] = {1, 2, 3, 4, 5, 8, 11};
+    static const size_t rows[] = {1, 2, 3, 4, 5, 8, 11, 16, 37};
     for (size_t i = 0; i < KINDS; i++) {
         bool dense = hone_dtype_block(kinds[i].dtype) == 1;
         size_t depths = dense ? sizeof dense_depths / sizeof(size_t) : 6;
@@ -119,10 +140,8 @@ static void sizes(const hone_kernels *kernels, const char *tier) {
                 weight_kind second = {r % 3 ? HONE_F32 : HONE_Q8_0, 0, 0};
                 problem p =
                     problem_new(kinds[i], 1 + r % 3, rows[r], k, second, r % 3 ? r : 32, x_dtype);
-                run(kernels, tier, &p, 0, p.n, HONE_F32, false);
-                run(kernels, tier, &p, 0, p.n, HONE_F32, true);
-                run(kernels, tier, &p, p.n / 3, p.n, HONE_BF16, true);
-                run(kernels, tier, &p, 0, p.n - p.n / 3, HONE_BF16, false);
+                four_ways(kernels, tier, &p);
+                if (give_tiles(&p, kernels)) four_ways(kernels, tier, &p);
                 problem_free(&p);
             }
         }
@@ -144,8 +163,10 @@ static void strips(const hone_kernels *kernels, const char *tier) {
         weight_kind f32 = {HONE_F32, 0, 0};
         problem p = problem_new(kinds[i / 4], 2, n, HONE_CEIL_DIV(k, unit) * unit, f32, 3,
                                 i % 2 ? HONE_BF16 : HONE_F32);
-        run(kernels, tier, &p, 0, p.n, HONE_F32, true);
-        run(kernels, tier, &p, 1, p.n, HONE_F32, false);
+        do {
+            run(kernels, tier, &p, 0, p.n, HONE_F32, true);
+            run(kernels, tier, &p, 1, p.n, HONE_F32, false);
+        } while (!p.w.m.tiles && give_tiles(&p, kernels));
         problem_free(&p);
     }
 }
@@ -156,25 +177,31 @@ static void test_strips(void **state) {
 }
 
 /* An element has the bits that it has alone. */
+static void check_alone(const hone_kernels *kernels, const problem *p) {
+    enum { MOST = 3 * 37 };
+    float whole[MOST], one[MOST];
+    hone_dot_rows job = problem_job(p, whole, p->n, true);
+    kernels->dot_rows(&job);
+    for (size_t at = 0; at < p->m * p->n; at++) {
+        size_t row = at / p->n, element = p->x_dtype == HONE_F32 ? 4 : 2;
+        job = problem_job(p, one, p->n, true);
+        job.m = 1;
+        job.x = (char *)p->x.data + row * job.ldx * element;
+        job.x2 = (char *)p->x2.data + row * job.ldx2 * element;
+        job.begin = at % p->n;
+        job.end = job.begin + 1;
+        kernels->dot_rows(&job);
+        assert_memory_equal(&one[job.begin], &whole[at], sizeof(float));
+    }
+}
+
 static void alone(const hone_kernels *kernels, const char *tier) {
     (void)tier;
     for (size_t i = 0; i < 2 * KINDS; i++) {
         weight_kind f32 = {HONE_F32, 0, 0};
-        problem p = problem_new(kinds[i / 2], 3, 11, 384, f32, 9, i % 2 ? HONE_BF16 : HONE_F32);
-        float whole[33], one[33];
-        hone_dot_rows job = problem_job(&p, whole, p.n, true);
-        kernels->dot_rows(&job);
-        for (size_t at = 0; at < p.m * p.n; at++) {
-            size_t row = at / p.n, element = p.x_dtype == HONE_F32 ? 4 : 2;
-            job = problem_job(&p, one, p.n, true);
-            job.m = 1;
-            job.x = (char *)p.x.data + row * job.ldx * element;
-            job.x2 = (char *)p.x2.data + row * job.ldx2 * element;
-            job.begin = at % p.n;
-            job.end = job.begin + 1;
-            kernels->dot_rows(&job);
-            assert_memory_equal(&one[job.begin], &whole[at], sizeof(float));
-        }
+        problem p = problem_new(kinds[i / 2], 3, 37, 384, f32, 9, i % 2 ? HONE_BF16 : HONE_F32);
+        check_alone(kernels, &p);
+        if (give_tiles(&p, kernels)) check_alone(kernels, &p);
         problem_free(&p);
     }
 }
@@ -186,29 +213,32 @@ static void test_alone(void **state) {
 
 /* The error of many sums is that of float32, also where an element is a thousand times as large as the others (of the
  * sum in which it lies). A digit less in a kernel's fixed point is 50 times above the bound. */
+static void check_accuracy(const hone_kernels *kernels, const char *tier, const problem *p) {
+    float c[64];
+    hone_dot_rows job = problem_job(p, c, p->n, false);
+    kernels->dot_rows(&job);
+    double errors = 0, terms = 0;
+    for (size_t j = 0; j < p->n; j++) {
+        double want = 0;
+        for (size_t k = 0; k < p->k; k++) {
+            double term = dense_get(p->x.data, HONE_F32, k) * p->w.values[j * p->k + k];
+            want += term;
+            terms += term * term;
+        }
+        errors += (c[j] - want) * (c[j] - want);
+    }
+    if (!(sqrt(errors / terms) <= 5e-7))
+        fail_msg("%s %s: error %g of the terms", tier, hone_dtype_name(p->w.m.dtype),
+                 sqrt(errors / terms));
+}
+
 static void accuracy(const hone_kernels *kernels, const char *tier) {
-    enum { ROWS = 64, DEPTH = 576 };
     for (size_t i = 0; i < 2 * KINDS; i++) {
         weight_kind kind = kinds[i / 2], f32 = {HONE_F32, 0, 0};
-        size_t depth = kind.group == 128 ? 640 : DEPTH;
-        problem p = problem_new(kind, 1, ROWS, depth, f32, 1, HONE_F32);
+        problem p = problem_new(kind, 1, 64, kind.group == 128 ? 640 : 576, f32, 1, HONE_F32);
         if (i % 2 != 0) dense_set(p.x.data, HONE_F32, 100, 1000);
-        float c[ROWS];
-        hone_dot_rows job = problem_job(&p, c, ROWS, false);
-        kernels->dot_rows(&job);
-        double errors = 0, terms = 0;
-        for (size_t j = 0; j < ROWS; j++) {
-            double want = 0;
-            for (size_t k = 0; k < depth; k++) {
-                double term = dense_get(p.x.data, HONE_F32, k) * p.w.values[j * depth + k];
-                want += term;
-                terms += term * term;
-            }
-            errors += (c[j] - want) * (c[j] - want);
-        }
-        if (!(sqrt(errors / terms) <= 5e-7))
-            fail_msg("%s %s: error %g of the terms", tier, hone_dtype_name(kind.dtype),
-                     sqrt(errors / terms));
+        check_accuracy(kernels, tier, &p);
+        if (give_tiles(&p, kernels)) check_accuracy(kernels, tier, &p);
         problem_free(&p);
     }
 }
@@ -219,22 +249,27 @@ static void test_accuracy(void **state) {
 }
 
 /* An x near the end of float32's range, whose quotients could be beyond it: what is lost is below 2^-118. */
+static void check_tiny(const hone_kernels *kernels, const char *tier, const problem *p) {
+    float c[21];
+    hone_dot_rows job = problem_job(p, c, p->n, false);
+    kernels->dot_rows(&job);
+    for (size_t j = 0; j < p->n; j++) {
+        double want = 0, sum_abs = 0;
+        add_products(p, &p->x, p->k + 3, &p->w, 0, j, 1, &want, &sum_abs);
+        if (!(fabs(c[j] - want) <= sum_abs * 1e-5 + 384 * 0x1p-118))
+            fail_msg("%s %s: %g, expected %g", tier, hone_dtype_name(p->w.m.dtype), (double)c[j],
+                     want);
+    }
+}
+
 static void tiny(const hone_kernels *kernels, const char *tier) {
     for (size_t i = 0; i < KINDS; i++) {
         weight_kind f32 = {HONE_F32, 0, 0};
-        problem p = problem_new(kinds[i], 1, 5, 384, f32, 1, HONE_F32);
+        problem p = problem_new(kinds[i], 1, 21, 384, f32, 1, HONE_F32);
         for (size_t k = 0; k < 384; k++)
             dense_set(p.x.data, HONE_F32, k, dense_get(p.x.data, HONE_F32, k) * 0x1p-112);
-        float c[5];
-        hone_dot_rows job = problem_job(&p, c, 5, false);
-        kernels->dot_rows(&job);
-        for (size_t j = 0; j < 5; j++) {
-            double want = 0, sum_abs = 0;
-            add_products(&p, &p.x, p.k + 3, &p.w, 0, j, 1, &want, &sum_abs);
-            if (!(fabs(c[j] - want) <= sum_abs * 1e-5 + 384 * 0x1p-118))
-                fail_msg("%s %s: %g, expected %g", tier, hone_dtype_name(kinds[i].dtype),
-                         (double)c[j], want);
-        }
+        check_tiny(kernels, tier, &p);
+        if (give_tiles(&p, kernels)) check_tiny(kernels, tier, &p);
         problem_free(&p);
     }
 }
@@ -250,14 +285,16 @@ static void not_finite(const hone_kernels *kernels, const char *tier) {
     static const double values[] = {NAN, INFINITY, -INFINITY, 0};
     for (size_t i = 0; i < 4 * KINDS; i++) {
         weight_kind f32 = {HONE_F32, 0, 0};
-        problem p = problem_new(kinds[i / 4], 1, 5, 384, f32, 1, i % 3 ? HONE_BF16 : HONE_F32);
+        problem p = problem_new(kinds[i / 4], 1, 21, 384, f32, 1, i % 3 ? HONE_BF16 : HONE_F32);
         for (size_t k = 0; k < 384 && values[i % 4] == 0; k++) dense_set(p.x.data, p.x_dtype, k, 0);
         dense_set(p.x.data, p.x_dtype, 37 + i, values[i % 4]);
-        float c[5];
-        hone_dot_rows job = problem_job(&p, c, 5, false);
-        kernels->dot_rows(&job);
-        for (size_t j = 0; j < 5; j++)
-            assert_true(values[i % 4] == 0 ? c[j] == 0 : !isfinite(c[j]));
+        float c[21];
+        do {
+            hone_dot_rows job = problem_job(&p, c, p.n, false);
+            kernels->dot_rows(&job);
+            for (size_t j = 0; j < p.n; j++)
+                assert_true(values[i % 4] == 0 ? c[j] == 0 : !isfinite(c[j]));
+        } while (!p.w.m.tiles && give_tiles(&p, kernels));
         problem_free(&p);
     }
 }
@@ -267,10 +304,46 @@ static void test_not_finite(void **state) {
     each_tier(not_finite);
 }
 
+/* Every code of w the largest, or of bytes the smallest. */
+static void fill_codes(test_matrix *t) {
+    size_t bytes = hone_dtype_block_bytes(t->m.dtype), codes = t->m.dtype == HONE_Q8_0 ? 32 : 16;
+    for (size_t at = 0; at < t->m.rows * (t->m.cols / 32); at++) {
+        uint8_t *p = (uint8_t *)t->data.data + at * bytes;
+        double d = dense_get(p, HONE_F16, 0), m = 0;
+        if (t->m.dtype == HONE_Q4_0) m = -8 * d;
+        if (t->m.dtype == HONE_Q4_1) m = dense_get(p, HONE_F16, 1);
+        memset(p + bytes - codes, codes == 32 ? 0x80 : 0xff, codes);
+        for (size_t i = 0; i < 32; i++) t->values[at * 32 + i] = d * (codes == 32 ? -128 : 15) + m;
+    }
+}
+
+/* The largest sums of integers that there are, for fixed point with digits of 7 and 8 bits and of 12. */
+static void extremes(const hone_kernels *kernels, const char *tier) {
+    static const hone_dtype types[] = {HONE_Q4_0, HONE_Q4_1, HONE_Q8_0};
+    static const double least[] = {1, -1, 1 - 128.0 / (127 << 15), 1 - 2048.0 / (8191 << 12)};
+    for (size_t i = 0; i < 3 * 4; i++) {
+        weight_kind kind = {types[i / 4], 0, 0}, f32 = {HONE_F32, 0, 0};
+        problem p = problem_new(kind, 1, 21, 96, f32, 1, HONE_F32);
+        fill_codes(&p.w);
+        for (size_t k = 0; k < p.k; k++)
+            dense_set(p.x.data, HONE_F32, k, k % 32 == 0 ? 1 : least[i % 4]);
+        do {
+            run(kernels, tier, &p, 0, p.n, HONE_F32, false);
+        } while (!p.w.m.tiles && give_tiles(&p, kernels));
+        problem_free(&p);
+    }
+}
+
+static void test_extremes(void **state) {
+    (void)state;
+    each_tier(extremes);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sizes),    cmocka_unit_test(test_strips),
         cmocka_unit_test(test_alone),    cmocka_unit_test(test_tiny),
-        cmocka_unit_test(test_accuracy), cmocka_unit_test(test_not_finite)};
+        cmocka_unit_test(test_accuracy), cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_extremes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

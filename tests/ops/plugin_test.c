@@ -70,12 +70,12 @@ static void what_is_no_set_is_refused(void **state) {
     assert_refused(build("int other;"), "exports no hone_kernels_export()");
     assert_refused(build("const hone_kernel_set *hone_kernels_export(void) { return 0; }"),
                    "returned no set");
-    assert_refused(build(SET(".abi = 7")), "of version 7 of hone_kernels.h; expected 1");
-    assert_refused(build(NORM SET(".abi = 1, .keeps_normed = true, .rms_norm_forward = f")),
+    assert_refused(build(SET(".abi = 7")), "of version 7 of hone_kernels.h; expected 2");
+    assert_refused(build(NORM SET(".abi = 2, .keeps_normed = true, .rms_norm_forward = f")),
                    "of rms_norm it has one pass alone");
-    assert_refused(build(NORM SET(".abi = 1, .keeps_normed = true, .rms_norm_rebuild = b")),
+    assert_refused(build(NORM SET(".abi = 2, .keeps_normed = true, .rms_norm_rebuild = b")),
                    "rms_norm_rebuild without rms_norm");
-    assert_refused(build(NORM SET(".abi = 1, .rms_norm_forward = f, .rms_norm_backward = b")),
+    assert_refused(build(NORM SET(".abi = 2, .rms_norm_forward = f, .rms_norm_backward = b")),
                    "keeps_normed has to be true");
 }
 
@@ -90,14 +90,14 @@ static hone_plugin *open_built(const char *body) {
 
 static void what_it_leaves_out_is_inherited(void **state) {
     (void)state;
-    hone_plugin *none = open_built(SET(".abi = 1, .name = \"a b\\n\"")),
+    hone_plugin *none = open_built(SET(".abi = 2, .name = \"a b\\n\"")),
                 *norm =
-                    open_built(NORM SET(".abi = 1, .keeps_normed = true, .rms_norm_forward = f, "
+                    open_built(NORM SET(".abi = 2, .keeps_normed = true, .rms_norm_forward = f, "
                                         ".rms_norm_backward = b")),
                 *linear = open_built(
                     FORWARD("lora_linear", "hone_lora_linear_args")
                         BACKWARD("lora_linear", "hone_lora_linear_args")
-                            SET(".abi = 1, .lora_linear_forward = f, .lora_linear_backward = b"));
+                            SET(".abi = 2, .lora_linear_forward = f, .lora_linear_backward = b"));
     const hone_op_set *ops = hone_plugin_ops(none);
     assert_string_equal(ops->name, "a_b_");
 #define SAME(operation, type)                                                                      \
@@ -154,7 +154,7 @@ static void what_it_leaves_out_is_inherited(void **state) {
     "    h->save(h, 64);\n"                                                                        \
     "    if (!h->planning && h->rank == 0)\n"                                                      \
     "        for (size_t r = 0; r < a->rows; r++) a->dx[r] = 2 * kept[r];\n"                       \
-    "}\n" SET(".abi = 1, .keeps_normed = true, .rms_norm_forward = f, .rms_norm_backward = b")
+    "}\n" SET(".abi = 2, .keeps_normed = true, .rms_norm_forward = f, .rms_norm_backward = b")
 
 enum { ROWS = 10, HIDDEN = 3 };
 

@@ -12,8 +12,8 @@
  * as much, since that element is in the sum: the bounds of float32 hold, and there is one path for both compute types.
  * (Two digits, 15 bits, would do for bfloat16 but not for float32.)
  *
- * No overflow: four products of 15 and 128 in 16 bits, two such sums times 2^15 in 32. NaN and infinities of x reach
- * the result through sum(x): it is not finite where one of them is in the row.
+ * No overflow: four products of 15 and 128 in 16 bits (16 in dot_tiles.h), two such sums times 2^15 in 32. NaN and
+ * infinities of x reach the result through sum(x): it is not finite where one of them is in the row.
  */
 #ifndef HONE_KERNELS_VEC_DOT_CODES_H
 #define HONE_KERNELS_VEC_DOT_CODES_H
@@ -21,10 +21,17 @@
 #include "kernels/vec/unpack.h"
 
 enum { CODE_BLOCK = 32, CODE_BYTES = CODE_BLOCK / 2, DIGITS = 3, QUAD = 4 };
-enum { FIXED_COLUMNS = 2048 }; /* of x in fixed point at a time: 7 KiB */
+enum { FIXED_COLUMNS = 2048 }; /* of x in fixed point at a time */
+
+/* A block of x: its digits, in front those of the columns whose codes are low nibbles; its scale; factor * the sum of
+ * its elements. */
+typedef struct fixed_block {
+    _Alignas(64) int8_t digit[DIGITS][2][CODE_BYTES];
+    float scale, shift;
+} fixed_block;
 
 /* QUAD blocks of x: two pairs. A digit's halves lie as the low and the high nibbles of a pair's codes do. `scale` holds
- * two numbers of each block, in the order of quad_place: its scale, and factor * the sum of its elements. */
+ * the scale and the shift of each block, in the order of quad_place. */
 typedef struct fixed_quad {
     _Alignas(32) int8_t digit[QUAD / 2][DIGITS][2][2 * CODE_BYTES];
     _Alignas(32) float scale[2 * QUAD];
@@ -40,13 +47,17 @@ VEC_INLINE __m256i pack_bytes(const __m256i v[4]) {
     return _mm256_permutevar8x32_epi32(_mm256_packs_epi16(words, more), order);
 }
 
-/* Block `which` of four; x: 32 elements in the order of the codes. */
-VEC_INLINE void fix_block(const vec_f x[4], float factor, int which, fixed_quad *to) {
-    const float one = 127 * 0x1p15f;
+/* The largest |x|; not 0, and far enough from the end of the range for quotients: what is lost is below 2^-118. */
+VEC_INLINE float largest_of(const vec_f x[4]) {
     vec_f larger =
         vec_max(vec_max(vec_abs(x[0]), vec_abs(x[1])), vec_max(vec_abs(x[2]), vec_abs(x[3])));
-    /* Not 0, and far enough from the end of the range for the quotients; what is lost is below 2^-118. */
-    float largest = HONE_MAX(vec_max_lane(larger), 0x1p-96f);
+    return HONE_MAX(vec_max_lane(larger), 0x1p-96f);
+}
+
+/* x: 32 elements in the order of the codes. */
+VEC_INLINE void fix_block(const vec_f x[4], float factor, fixed_block *to) {
+    const float one = 127 * 0x1p15f;
+    float largest = largest_of(x);
     __m256i digit[DIGITS][4];
     for (int i = 0; i < 4; i++) {
         __m256i v = _mm256_cvtps_epi32(x[i] * vec_set1(one / largest));
@@ -57,21 +68,41 @@ VEC_INLINE void fix_block(const vec_f x[4], float factor, int which, fixed_quad 
     }
     for (int d = 0; d < DIGITS; d++) {
         __m256i bytes = pack_bytes(digit[d]);
-        int8_t(*half)[2 * CODE_BYTES] = to->digit[which / 2][d];
-        memcpy(half[0] + which % 2 * CODE_BYTES, &bytes, CODE_BYTES);
-        memcpy(half[1] + which % 2 * CODE_BYTES, (char *)&bytes + CODE_BYTES, CODE_BYTES);
+        memcpy(to->digit[d], &bytes, sizeof bytes);
+    }
+    to->scale = largest / one;
+    to->shift = factor * vec_sum((x[0] + x[1]) + (x[2] + x[3]));
+}
+
+/* Block `which` of four. */
+VEC_INLINE void put_block(const fixed_block *block, int which, fixed_quad *to) {
+    for (int d = 0; d < DIGITS; d++) {
+        for (int half = 0; half < 2; half++)
+            memcpy(to->digit[which / 2][d][half] + which % 2 * CODE_BYTES, block->digit[d][half],
+                   CODE_BYTES);
     }
     float *scale = to->scale + quad_place(which);
-    scale[0] = largest / one;
-    scale[1] = factor * vec_sum((x[0] + x[1]) + (x[2] + x[3]));
+    scale[0] = block->scale;
+    scale[1] = block->shift;
+}
+
+/* What a digit is worth; 2^15 is no 16-bit integer, its negative is. */
+#define DIGIT_WORTHS                                                                               \
+    { _mm256_set1_epi16(-0x8000), _mm256_set1_epi16(0x100), _mm256_set1_epi16(1) }
+
+/* 2^15 first + 2^8 second + third, pairs of 16-bit sums added up. worth: DIGIT_WORTHS. */
+VEC_INLINE vec_f add_digits(__m256i first, __m256i second, __m256i third,
+                            const __m256i worth[DIGITS]) {
+    first = _mm256_madd_epi16(first, worth[0]);
+    second = _mm256_madd_epi16(second, worth[1]);
+    third = _mm256_madd_epi16(third, worth[2]);
+    return _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_add_epi32(second, third), first));
 }
 
 /* The codes of two blocks times those of pair `pair` of x, in units of x's scale; the first in the lower four lanes. */
 VEC_INLINE vec_f multiply_codes(const uint8_t *codes, const uint8_t *more, const fixed_quad *x,
                                 int pair) {
-    const __m256i mask = _mm256_set1_epi8(15);
-    const __m256i worth[DIGITS] = {_mm256_set1_epi16(-0x8000), _mm256_set1_epi16(0x100),
-                                   _mm256_set1_epi16(1)};
+    const __m256i mask = _mm256_set1_epi8(15), worth[DIGITS] = DIGIT_WORTHS;
     __m256i both =
         _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)codes)),
                                 _mm_loadu_si128((const __m128i *)more), 1);
@@ -81,11 +112,9 @@ VEC_INLINE vec_f multiply_codes(const uint8_t *codes, const uint8_t *more, const
     for (int d = 0; d < DIGITS; d++) {
         __m256i a = _mm256_maddubs_epi16(low, *(const __m256i *)x->digit[pair][d][0]);
         __m256i b = _mm256_maddubs_epi16(high, *(const __m256i *)x->digit[pair][d][1]);
-        sum[d] = _mm256_madd_epi16(_mm256_add_epi16(a, b), worth[d]);
+        sum[d] = _mm256_add_epi16(a, b);
     }
-    /* 2^15 is no 16-bit integer, its negative is. */
-    __m256i rest = _mm256_add_epi32(sum[1], sum[2]);
-    return _mm256_cvtepi32_ps(_mm256_sub_epi32(rest, sum[0]));
+    return add_digits(sum[0], sum[1], sum[2], worth);
 }
 
 /* Bytes of a block before its codes. */

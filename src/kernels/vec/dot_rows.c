@@ -7,11 +7,13 @@
  */
 #include "kernels/vec/unpack.h"
 #ifdef VEC_AVX2
-#include "kernels/vec/dot_codes.h"
+#include "kernels/vec/dot_bytes.h"
+#include "kernels/vec/dot_tiles.h"
 #endif
 
 enum { BLOCK = 32, HALF = BLOCK / 2, ROWS = 4 }; /* ROWS of w at a time */
 enum { PARTS = HALF / VEC_WIDTH };               /* vectors of half a block */
+enum { STRIP = 64 }; /* rows of w between two looks at x: a multiple of ROWS and of a tile's */
 
 /* ---- dense w ----------------------------------------------------------------------------- */
 
@@ -185,29 +187,65 @@ static void dots(const hone_matrix *w, size_t row, size_t rows, hone_dtype x_dty
     }
 }
 
-/* ---- 4-bit w in integers ------------------------------------------------------------------ */
+/* ---- quantized w in integers -------------------------------------------------------------- */
 
 #ifdef VEC_AVX2
-enum { QUADS = FIXED_COLUMNS / (QUAD * BLOCK) };
+enum { BLOCKS = FIXED_COLUMNS / BLOCK, QUADS = BLOCKS / QUAD };
 
-/* Columns [col, col + count) of a row of x in fixed point. */
+/* Columns of x in fixed point, as the weights want them. */
+typedef struct fixed_point {
+    fixed_block blocks[BLOCKS]; /* for tiles */
+    fixed_quad quads[QUADS];    /* for rows of 4-bit codes */
+    fixed_bytes bytes[BLOCKS];  /* for rows of bytes */
+    float bytes_scale[BLOCKS];
+} fixed_point;
+
+/* Columns [col, col + count) of a row of x. */
 VEC_INLINE void fix_as(hone_dtype dtype, hone_dtype x_dtype, const void *x, size_t col,
-                       size_t count, fixed_quad fixed[QUADS]) {
+                       size_t count, fixed_point *to) {
     const size_t blocks = count / BLOCK;
     for (size_t block = 0; block < blocks; block++) {
         vec_f v[2 * PARTS];
-        load_block(dtype, x_dtype, x, col + block * BLOCK, v);
-        fix_block(v, dtype == HONE_Q4_0 ? -8.0f : 1.0f, (int)(block % QUAD), &fixed[block / QUAD]);
+        if (dtype == HONE_Q8_0) {
+            load_block(HONE_AFFINE4, x_dtype, x, col + block * BLOCK, v); /* even, odd columns */
+            fix_bytes(v, &to->bytes[block], &to->bytes_scale[block]);
+        } else {
+            load_block(dtype, x_dtype, x, col + block * BLOCK, v);
+            fix_block(v, dtype == HONE_Q4_0 ? -8.0f : 1.0f, &to->blocks[block]);
+            put_block(&to->blocks[block], (int)(block % QUAD), &to->quads[block / QUAD]);
+        }
     }
-    const vec_f none[2 * PARTS] = {{0}};
-    for (size_t block = blocks; block % QUAD != 0; block++)
-        fix_block(none, 1.0f, (int)(block % QUAD), &fixed[block / QUAD]);
+    const fixed_block none = {.scale = 0};
+    for (size_t block = blocks; dtype != HONE_Q8_0 && block % QUAD != 0; block++)
+        put_block(&none, (int)(block % QUAD), &to->quads[block / QUAD]);
 }
 
-/* sums[r] = x . w[row + r], piece by piece of x. `fixed` keeps the only piece from call to call: `fresh` says that it
- * does not hold it yet. */
+/* sums[r] = x . w[row + r] over `blocks` blocks from block `first` on. A tile is done as a whole: a row has the same
+ * bits whichever of its tile are wanted. */
+VEC_INLINE void dots_fixed(hone_dtype dtype, const hone_matrix *w, size_t row, size_t rows,
+                           size_t first, size_t blocks, const fixed_point *fixed, float *sums) {
+    size_t r = 0, tiled = w->tiles == NULL ? 0 : w->rows / TILE_ROWS * TILE_ROWS;
+    if (dtype == HONE_Q4_0 || dtype == HONE_Q4_1) {
+        const size_t bytes = TILE_ROWS * hone_dtype_block_bytes(dtype);
+        for (size_t count; r < rows && row + r < tiled; r += count) {
+            size_t tile = (row + r) / TILE_ROWS, skip = (row + r) % TILE_ROWS;
+            size_t at = tile * (w->cols / BLOCK) + first;
+            float part[TILE_ROWS];
+            dot_tile(dtype, (const uint8_t *)w->tiles + at * bytes, blocks, fixed->blocks, part);
+            count = HONE_MIN(rows - r, TILE_ROWS - skip);
+            memcpy(sums + r, part + skip, count * sizeof *sums);
+        }
+    }
+    for (; r < rows; r++)
+        sums[r] = dtype == HONE_Q8_0
+                      ? dot_bytes(w, row + r, first, blocks, fixed->bytes, fixed->bytes_scale)
+                      : dot_codes(dtype, w, row + r, first, blocks, fixed->quads);
+}
+
+/* sums[r] = x . w[row + r] for up to STRIP rows, piece by piece of x. `fixed` keeps the only piece from call to call:
+ * `fresh` says that it does not hold it yet. */
 VEC_INLINE void dots_codes(hone_dtype dtype, const hone_matrix *w, size_t row, size_t rows,
-                           hone_dtype x_dtype, const void *x, bool fresh, fixed_quad fixed[QUADS],
+                           hone_dtype x_dtype, const void *x, bool fresh, fixed_point *fixed,
                            float *sums) {
     for (size_t col = 0, count; col < w->cols; col += count) {
         count = HONE_MIN(w->cols - col, (size_t)FIXED_COLUMNS);
@@ -217,16 +255,15 @@ VEC_INLINE void dots_codes(hone_dtype dtype, const hone_matrix *w, size_t row, s
             else
                 fix_as(dtype, HONE_BF16, x, col, count, fixed);
         }
-        for (size_t r = 0; r < rows; r++) {
-            float part = dot_codes(dtype, w, row + r, col / BLOCK, count / BLOCK, fixed);
-            sums[r] = col == 0 ? part : sums[r] + part;
-        }
+        float part[STRIP];
+        dots_fixed(dtype, w, row, rows, col / BLOCK, count / BLOCK, fixed, part);
+        for (size_t r = 0; r < rows; r++) sums[r] = col == 0 ? part[r] : sums[r] + part[r];
     }
 }
 
 /* The same for the types of w that have such codes; false for others. */
 static bool dots_in_integers(const hone_dot_rows *a, hone_dtype x_dtype, const void *x, size_t row,
-                             size_t rows, fixed_quad fixed[QUADS], float *sums) {
+                             size_t rows, fixed_point *fixed, float *sums) {
     bool fresh = row == a->begin;
     switch (a->w->dtype) {
     case HONE_Q4_0:
@@ -234,6 +271,9 @@ static bool dots_in_integers(const hone_dot_rows *a, hone_dtype x_dtype, const v
         return true;
     case HONE_Q4_1:
         dots_codes(HONE_Q4_1, a->w, row, rows, x_dtype, x, fresh, fixed, sums);
+        return true;
+    case HONE_Q8_0:
+        dots_codes(HONE_Q8_0, a->w, row, rows, x_dtype, x, fresh, fixed, sums);
         return true;
     case HONE_AFFINE4:
         dots_codes(HONE_AFFINE4, a->w, row, rows, x_dtype, x, fresh, fixed, sums);
@@ -246,27 +286,29 @@ static bool dots_in_integers(const hone_dot_rows *a, hone_dtype x_dtype, const v
 
 /* ---- the kernel --------------------------------------------------------------------------- */
 
-enum { STRIP = 64 }; /* rows of w between two looks at x: a multiple of ROWS */
-
 /* sums[r] = x . w[row + r] for up to STRIP rows. */
 static void dots_strip(const hone_matrix *w, size_t row, size_t rows, hone_dtype x_dtype,
                        const void *x, float sums[STRIP]) {
     size_t r = 0;
-#ifdef VEC_AVX2
-    /* Several streams from memory are slower than one: 10 and 15 GB/s on Zen 3, of the 18 that reading reaches. */
-    bool together = w->dtype != HONE_Q8_0;
-#else
-    bool together = true;
-#endif
-    for (; together && r + ROWS <= rows; r += ROWS) dots(w, row + r, ROWS, x_dtype, x, sums + r);
+    for (; r + ROWS <= rows; r += ROWS) dots(w, row + r, ROWS, x_dtype, x, sums + r);
     for (; r < rows; r++) dots(w, row + r, 1, x_dtype, x, sums + r);
 }
 
-static void put(const hone_dot_rows *a, size_t i, size_t j, float value) {
-    size_t at = i * a->ldc + j;
-    if (a->bias != NULL) value += a->bias[j];
-    if (a->accumulate) value += ((const float *)a->c)[at];
-    vec_put_as(a->c, a->c_dtype, at, value);
+/* Elements [row, row + rows) of row i of c, from their sums. */
+static void put(const hone_dot_rows *a, size_t i, size_t row, size_t rows, const float sums[STRIP],
+                const float more[STRIP]) {
+    const vec_f scale2 = vec_set1(a->scale2);
+    for (size_t r = 0, n; r < rows; r += n) {
+        n = HONE_MIN(rows - r, (size_t)VEC_WIDTH);
+        const size_t j = row + r, at = i * a->ldc + j;
+        vec_f value = vec_fma(scale2, vec_load(more + r), vec_load(sums + r));
+        if (a->bias != NULL) value += vec_load_n(a->bias + j, n);
+        if (a->accumulate) value += vec_load_n((const float *)a->c + at, n);
+        if (n == VEC_WIDTH)
+            vec_store_as(a->c, a->c_dtype, at, value);
+        else
+            vec_store_as_n(a->c, a->c_dtype, at, value, n);
+    }
 }
 
 enum { WIDE = 8192 }; /* columns of x that are widened once for all rows of w: 32 KiB */
@@ -286,21 +328,19 @@ static void row_of_x(const hone_dot_rows *a, size_t i) {
     float wide[WIDE];
     hone_dtype x_dtype = a->x_dtype;
     const void *x = widen(vec_at(a->x, x_dtype, i * a->ldx), &x_dtype, a->w->cols, wide);
-    const vec_f scale2 = vec_set1(a->scale2);
 #ifdef VEC_AVX2
-    fixed_quad fixed[QUADS];
+    fixed_point fixed;
 #endif
     for (size_t row = a->begin, rows; row < a->end; row += rows) {
-        float sums[STRIP], more[STRIP] = {0};
+        float sums[STRIP] = {0}, more[STRIP] = {0};
         rows = HONE_MIN(a->end - row, (size_t)STRIP);
 #ifdef VEC_AVX2
-        if (!dots_in_integers(a, x_dtype, x, row, rows, fixed, sums))
+        if (!dots_in_integers(a, x_dtype, x, row, rows, &fixed, sums))
 #endif
             dots_strip(a->w, row, rows, x_dtype, x, sums);
         if (a->w2 != NULL)
             dots_strip(a->w2, row, rows, a->x_dtype, vec_at(a->x2, a->x_dtype, i * a->ldx2), more);
-        for (size_t r = 0; r < rows; r++)
-            put(a, i, row + r, vec_fma(scale2, vec_set1(more[r]), vec_set1(sums[r]))[0]);
+        put(a, i, row, rows, sums, more);
     }
 }
 
