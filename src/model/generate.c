@@ -190,8 +190,8 @@ static hone_status generate_tokens(runner *r, hone_sampler *sampler,
     stream text = {.model = r->model, .options = options};
     bool cached = !options->no_cache, go_on = true;
     double start = hone_clock_seconds();
-    if (cached) hone_model_make_tiles(r->model, max_tokens - 1);
     HONE_TRY(prefill(r, all, count, cached, err));
+    if (cached) hone_model_make_tiles(r->model, max_tokens - 1);
     double prompt_done = hone_clock_seconds();
     int32_t eos = hone_model_eos(r->model);
     size_t made = 0;

@@ -68,7 +68,8 @@ hone_status hone_model_need_positions(hone_model *model, size_t positions, hone_
 
 /* Makes tiles (kernels.h) of the linear weights, once, where the kernels want them: for 64 `passes` of one row or more,
  * since copying takes about as long as they save in these, and where a quarter of the memory that is free holds them.
- * Without them all is slower. Call it outside parallel regions. */
+ * Without them all is slower. The pages of the file that they were made from are given back: call it when the prompt is
+ * done, outside parallel regions. */
 void hone_model_make_tiles(hone_model *model, size_t passes);
 
 /* The token that ends a text: the tokenizer's, else the one that the model's configuration names; -1: none. */

@@ -1,6 +1,5 @@
-/* model/tiles: a second copy of 4-bit weights for generation, in the order in which a row of x is multiplied with them.
- * Layer model.
- */
+/* model/tiles: a copy of 4-bit weights for generation, in the order in which a row of x is multiplied with them. Layer
+ * model. */
 #include "model/model.h"
 
 #include "base/clock.h"
@@ -10,6 +9,16 @@ enum {
     FEWEST_PASSES = 64, /* making tiles takes about as long as they save in these many */
     MOST_OF_MEMORY = 4  /* they may take one part in these many of what is free */
 };
+
+/* Gives back the pages of a file where w lies: they are read again if someone asks for its rows. */
+static void drop(const hone_file_set *set, const hone_matrix *w) {
+    uintptr_t at = (uintptr_t)w->data;
+    for (size_t i = 0; i < set->file_count; i++) {
+        uintptr_t begin = (uintptr_t)set->files[i].data;
+        if (at >= begin && at - begin < set->files[i].size)
+            hone_file_map_drop(&set->files[i], at - begin, w->rows * w->row_bytes);
+    }
+}
 
 static void fill(hone_team team, const hone_matrix *w, void *tiles) {
     size_t begin, end;
@@ -27,7 +36,10 @@ static void take_tiles(hone_team team, hone_model *model, hone_arena *arena) {
             void *tiles = hone_arena_save(arena, bytes);
             if (hone_arena_planning(arena)) continue;
             fill(team, w, tiles);
-            if (team.rank == 0) w->tiles = tiles; /* the others have no use for it here */
+            hone_barrier(team);
+            if (team.rank > 0) continue;
+            w->tiles = tiles; /* the others have no use for it here */
+            drop(model->set, w);
         }
 }
 

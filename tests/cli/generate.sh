@@ -101,5 +101,12 @@ is 0 "an answer of the real model"
 has out 'Paris' "it is right"
 run "$hone" generate --model "$model" --raw --prompt 'The capital of France is' --max-tokens 8 --quiet --compute f32
 has out 'Paris' "its plain text is right, too"
+peak() { # tokens: the most memory in use, MB
+    run "$hone" generate --model "$model" --raw --prompt 'The capital' --ignore-eos --max-tokens "$1"
+    awk '/^Peak memory/ { printf "%d", $3 * 1000 }' "$tmp/out"
+}
+few=$(peak 40)
+many=$(peak 80)
+check "where 4-bit weights are copied, their first copy goes ($few and $many MB)" test "$many" -lt $((few + 20))
 run "$hone" tokenize --model "$model" 'Hello, world! 42'
 has out '^ *19556  Hello$' "its tokens"
