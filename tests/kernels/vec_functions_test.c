@@ -78,7 +78,7 @@ static void functions(const hone_kernels *k) {
     double d = sweep(k, slope_of, slope_exact, absolute, 110);
     print_message("  exp %.3f ulp, silu %.3f ulp, silu' %.3g\n", e, s, d);
     assert_true(e <= 1.5); /* 1 in units of normal numbers */
-    assert_true(s <= 1.2); /* 1.6 without the low part of e^-x */
+    assert_true(s <= 1.7); /* 2.03 without the low part of the denominator */
     assert_true(d <= 3e-7);
 
     float x[SWEEP] = {-INFINITY, INFINITY, NAN, 0.0f, -0.0f, -1e30f, 1e30f, 88.7228f, 0x1p-140f},

@@ -25,16 +25,11 @@ VEC_INLINE void exp_minus_chunk(size_t count, const hone_bf16 *x, float *t) {
 
 /* `count` elements: at most CHUNK, whole vectors. */
 VEC_INLINE void forward_chunk_f32(size_t count, const float *gate, const float *up, float *h) {
-    float high[CHUNK], low[CHUNK]; /* e^-x */
-    for (size_t j = 0; j < count; j += VEC_WIDTH) {
-        vec_exp_sum e = vec_silu_exp(vec_load(gate + j));
-        vec_store(high + j, e.high);
-        vec_store(low + j, e.low);
-    }
-    for (size_t j = 0; j < count; j += VEC_WIDTH) {
-        vec_exp_sum e = {vec_load(high + j), vec_load(low + j)};
-        vec_store(h + j, vec_silu_from(vec_load(gate + j), e) * vec_load(up + j));
-    }
+    float t[CHUNK]; /* e^-x */
+    for (size_t j = 0; j < count; j += VEC_WIDTH)
+        vec_store(t + j, vec_silu_exp(vec_load(gate + j)));
+    for (size_t j = 0; j < count; j += VEC_WIDTH)
+        vec_store(h + j, vec_silu_from(vec_load(gate + j), vec_load(t + j)) * vec_load(up + j));
 }
 
 /* The same in bfloat16, whole pairs of vectors. */

@@ -568,11 +568,11 @@ VEC_INLINE vec_d vec_high_d(vec_f v) {
 /* ---- functions --------------------------------------------------------------------------- */
 
 /* x = n ln 2 + r; e^r = 1 + r + r^2 p, p the minimax polynomial of degree 4 on |r| <= 0.3475 (relative
- * error 3e-9). ln 2 in two parts, the first short enough that its product with n is exact: r = high - n*low,
- * where high is exact. |x| <= 104. */
+ * error 3e-9). ln 2 in two parts, the first short enough that its product with n is exact: r = (x - n*high) - n*low,
+ * where the difference is exact. |x| <= 104. */
 typedef struct vec_exp_parts {
     vec_f shifted; /* n + 1.5 * 2^23: n as an integer in its low bits */
-    vec_f n, high, r, p;
+    vec_f n, r, p;
 } vec_exp_parts;
 
 #define VEC_LN2_HIGH 0x1.63p-1f
@@ -582,8 +582,7 @@ VEC_INLINE vec_exp_parts vec_exp_reduce(vec_f x) {
     vec_exp_parts e;
     e.shifted = vec_fma(x, vec_set1(0x1.715476p0f), vec_set1(0x1.8p23f));
     e.n = e.shifted - 0x1.8p23f;
-    e.high = vec_fnma(e.n, vec_set1(VEC_LN2_HIGH), x);
-    e.r = vec_fnma(e.n, vec_set1(VEC_LN2_LOW), e.high);
+    e.r = vec_fnma(e.n, vec_set1(VEC_LN2_LOW), vec_fnma(e.n, vec_set1(VEC_LN2_HIGH), x));
     e.p = vec_fma(vec_set1(0x1.6a21acp-10f), e.r, vec_set1(0x1.123b6ap-7f));
     e.p = vec_fma(e.p, e.r, vec_set1(0x1.5558fap-5f));
     e.p = vec_fma(e.p, e.r, vec_set1(0x1.55549p-3f));
@@ -603,12 +602,12 @@ VEC_INLINE vec_f vec_exp_scale(const vec_exp_parts *e, vec_f v) {
 #endif
 }
 
-/* The same for -126 <= n <= 127: one factor holds them. */
+/* The same for v about 1 and -125 <= n <= 126, where n can be added to its exponent. */
 VEC_INLINE vec_f vec_exp_scale_normal(const vec_exp_parts *e, vec_f v) {
 #ifdef VEC_AVX512
     return _mm512_scalef_ps(v, e->n);
 #else
-    return v * (vec_f)(((vec_u)e->shifted - 0x4b400000u + 127u) << 23);
+    return (vec_f)((vec_u)v + ((vec_u)e->shifted << 23));
 #endif
 }
 
@@ -719,26 +718,19 @@ VEC_INLINE vec_sigmoid_pair vec_sigmoid_short(vec_f t) {
     return (vec_sigmoid_pair){s, t * s};
 }
 
-/* x s(x) = x/(1 + e^-x) within 2 ulp, in two steps. The first: e^-x as a sum of two, for x from -86 to 24. */
-typedef struct vec_exp_sum {
-    vec_f high, low;
-} vec_exp_sum;
-
+/* x s(x) = x/(1 + e^-x) within 2 ulp, in two steps. The first: e^-x, for x from -86 to 24. */
 #define VEC_SILU_LOWEST -86.0f /* silu is above -4e-36 from there down */
 
-VEC_INLINE vec_exp_sum vec_silu_exp(vec_f x) {
+VEC_INLINE vec_f vec_silu_exp(vec_f x) {
     vec_f y = vec_min(vec_set1(24.0f), vec_max(vec_set1(VEC_SILU_LOWEST), x));
     vec_exp_parts e = vec_exp_reduce(-y);
-    vec_f sum = 1.0f + e.r, rest_of_r = vec_fnma(e.n, vec_set1(VEC_LN2_LOW), e.high - e.r);
-    vec_f left = vec_fma(e.p, e.r * e.r, (e.r - (sum - 1.0f)) + rest_of_r), whole = sum + left;
-    return (vec_exp_sum){vec_exp_scale_normal(&e, whole),
-                         vec_exp_scale_normal(&e, left - (whole - sum))};
+    return vec_exp_scale_normal(&e, vec_fma(e.p, e.r * e.r, e.r) + 1.0f);
 }
 
-/* The second: the denominator is a sum of two as well. */
-VEC_INLINE vec_f vec_silu_from(vec_f x, vec_exp_sum e) {
-    vec_f large = vec_max(e.high, vec_set1(1.0f)), small = vec_min(e.high, vec_set1(1.0f));
-    vec_f d = large + small, d_low = (small - (d - large)) + e.low;
+/* The second: the denominator is a sum of two. */
+VEC_INLINE vec_f vec_silu_from(vec_f x, vec_f e) {
+    vec_f large = vec_max(e, vec_set1(1.0f)), small = vec_min(e, vec_set1(1.0f));
+    vec_f d = large + small, d_low = small - (d - large);
 #if defined(VEC_AVX512) || defined(VEC_AVX2) || defined(VEC_NEON)
     vec_f inverse = vec_reciprocal(d), q = x * inverse;
     vec_f rest = vec_fnma(q, d_low, vec_fnma(q, d, x));
