@@ -150,7 +150,7 @@ typedef struct hone_generate_result {
     int32_t *ids; /* new tokens [count], the end-of-sequence token included; hone_free */
     size_t count;
     size_t prompt_count;
-    double prompt_seconds;     /* up to the first new token */
+    double prompt_seconds;     /* up to the first new token, and what is prepared for the others */
     double generation_seconds; /* of the others, count - 1 */
 } hone_generate_result;
 

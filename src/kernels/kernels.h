@@ -30,7 +30,7 @@ hone_matrix hone_matrix_dense(const void *data, hone_dtype dtype, size_t rows, s
 /* Bytes of the tiles of all whole groups of rows; 0 where there are none: another type, or too few rows. */
 size_t hone_tiles_bytes(const hone_matrix *w);
 
-/* Fills tiles [begin, end) at `tiles`, where all of them have room: hone_tiles_bytes, 64-byte aligned. */
+/* Fills tiles [begin, end) at `tiles`, where all of them have room: hone_tiles_bytes. */
 void hone_tiles_fill(const hone_matrix *w, size_t begin, size_t end, void *tiles);
 
 /* Writes elements [col, col+count) of `row` as `out` (F32 or BF16, rounded to nearest even). */

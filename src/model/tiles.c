@@ -43,6 +43,14 @@ static void take_tiles(hone_team team, hone_model *model, hone_arena *arena) {
         }
 }
 
+static void drop_all(const hone_model *model) {
+    for (int l = 0; l < model->config.layers; l++)
+        for (int i = 0; i < HONE_LINEAR_COUNT; i++) {
+            const hone_matrix *w = &model->blocks[l].linear[i].weight;
+            if (w->tiles) drop(model->set, w);
+        }
+}
+
 static void fill_all(hone_team team, void *argument) {
     hone_model *model = argument;
     hone_arena arena = model->tiles;
@@ -50,7 +58,11 @@ static void fill_all(hone_team team, void *argument) {
 }
 
 void hone_model_make_tiles(hone_model *model, size_t passes) {
-    if (!model->kernels.wants_tiles || passes < FEWEST_PASSES || model->tiles.base) return;
+    if (model->tiles.base) {
+        drop_all(model); /* the prompt read them again */
+        return;
+    }
+    if (!model->kernels.wants_tiles || passes < FEWEST_PASSES) return;
     hone_arena plan = hone_arena_plan();
     take_tiles((hone_team){.size = 1}, model, &plan);
     if (plan.peak == 0 || plan.peak > hone_memory_available() / MOST_OF_MEMORY) return;

@@ -8,7 +8,7 @@
  *
  * and vpmaddubsw multiplies 32 codes and digits at once. Twice as fast as widening every code to float32.
  *
- * What is rounded away is at most 2^-23 of the block's largest |x|, for an element. Adding products up in float32 loses
+ * What is rounded away is at most 2^-22 of the block's largest |x|, for an element. Adding products up in float32 loses
  * as much, since that element is in the sum: the bounds of float32 hold, and there is one path for both compute types.
  * (Two digits, 15 bits, would do for bfloat16 but not for float32.)
  *
