@@ -304,6 +304,40 @@ static void test_not_finite(void **state) {
     each_tier(not_finite);
 }
 
+/* Long sums of bytes are not off to one side: the mean error of many is a fraction of an error. */
+static void unbiased(const hone_kernels *kernels, const char *tier) {
+    enum { ROWS = 512, DEPTH = 2048 };
+    weight_kind bytes = {HONE_Q8_0, 0, 0}, f32 = {HONE_F32, 0, 0};
+    problem p = problem_new(bytes, 1, ROWS, DEPTH, f32, 1, HONE_F32);
+    for (size_t at = 0; at < ROWS * DEPTH / 32;
+         at++) { /* scales of one sign: errors cannot cancel */
+        uint8_t *d = (uint8_t *)p.w.data.data + at * 34;
+        for (size_t i = 0; (d[1] & 0x80) != 0 && i < 32; i++) p.w.values[at * 32 + i] *= -1;
+        d[1] &= 0x7f;
+    }
+    float c[ROWS];
+    hone_dot_rows job = problem_job(&p, c, ROWS, false);
+    kernels->dot_rows(&job);
+    double mean = 0, terms = 0;
+    for (size_t j = 0; j < ROWS; j++) {
+        double want = 0;
+        for (size_t k = 0; k < DEPTH; k++) {
+            double term = dense_get(p.x.data, HONE_F32, k) * p.w.values[j * DEPTH + k];
+            want += term;
+            terms += term * term / ROWS;
+        }
+        mean += (c[j] - want) / ROWS;
+    }
+    print_message("%s: mean error %.2g of the terms\n", tier, mean / sqrt(terms));
+    problem_free(&p);
+    if (!(fabs(mean) <= 4e-8 * sqrt(terms))) fail_msg("%s: the mean error is too large", tier);
+}
+
+static void test_unbiased(void **state) {
+    (void)state;
+    each_tier(unbiased);
+}
+
 /* Every code of w the largest, or of bytes the smallest. */
 static void fill_codes(test_matrix *t) {
     size_t bytes = hone_dtype_block_bytes(t->m.dtype), codes = t->m.dtype == HONE_Q8_0 ? 32 : 16;
@@ -344,6 +378,6 @@ int main(void) {
         cmocka_unit_test(test_sizes),    cmocka_unit_test(test_strips),
         cmocka_unit_test(test_alone),    cmocka_unit_test(test_tiny),
         cmocka_unit_test(test_accuracy), cmocka_unit_test(test_not_finite),
-        cmocka_unit_test(test_extremes)};
+        cmocka_unit_test(test_extremes), cmocka_unit_test(test_unbiased)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
