@@ -108,3 +108,12 @@ const hone_tensor *hone_file_set_find(const hone_file_set *set, const char *name
     if (set->tensor_count == 0) return NULL;
     return bsearch(name, set->tensors, set->tensor_count, sizeof *set->tensors, name_against);
 }
+
+void hone_file_set_drop(const hone_file_set *set, const void *data, size_t bytes) {
+    for (size_t i = 0; i < set->file_count; i++) {
+        const hone_file_map *map = &set->files[i];
+        uintptr_t at = (uintptr_t)data, begin = (uintptr_t)map->data;
+        if (map->data && at >= begin && at - begin < map->size)
+            hone_file_map_drop(map, at - begin, bytes);
+    }
+}

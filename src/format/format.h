@@ -49,4 +49,7 @@ void hone_file_set_free(hone_file_set **set);
 /* Binary search; NULL when there is no such tensor. */
 const hone_tensor *hone_file_set_find(const hone_file_set *set, const char *name);
 
+/* hone_file_map_drop for `bytes` at `data`, where they lie in one of the files; else nothing. */
+void hone_file_set_drop(const hone_file_set *set, const void *data, size_t bytes);
+
 #endif

@@ -10,14 +10,9 @@ enum {
     MOST_OF_MEMORY = 4  /* they may take one part in these many of what is free */
 };
 
-/* Gives back the pages of a file where w lies: they are read again if someone asks for its rows. */
-static void drop(const hone_file_set *set, const hone_matrix *w) {
-    uintptr_t at = (uintptr_t)w->data;
-    for (size_t i = 0; i < set->file_count; i++) {
-        uintptr_t begin = (uintptr_t)set->files[i].data;
-        if (at >= begin && at - begin < set->files[i].size)
-            hone_file_map_drop(&set->files[i], at - begin, w->rows * w->row_bytes);
-    }
+/* The pages of the file are read again if someone asks for rows of w. */
+static void drop(const hone_model *model, const hone_matrix *w) {
+    hone_file_set_drop(model->set, w->data, w->rows * w->row_bytes);
 }
 
 static void fill(hone_team team, const hone_matrix *w, void *tiles) {
@@ -39,7 +34,7 @@ static void take_tiles(hone_team team, hone_model *model, hone_arena *arena) {
             hone_barrier(team);
             if (team.rank > 0) continue;
             w->tiles = tiles; /* the others have no use for it here */
-            drop(model->set, w);
+            drop(model, w);
         }
 }
 
@@ -47,7 +42,7 @@ static void drop_all(const hone_model *model) {
     for (int l = 0; l < model->config.layers; l++)
         for (int i = 0; i < HONE_LINEAR_COUNT; i++) {
             const hone_matrix *w = &model->blocks[l].linear[i].weight;
-            if (w->tiles) drop(model->set, w);
+            if (w->tiles) drop(model, w);
         }
 }
 

@@ -98,16 +98,6 @@ static void move_to(const place *p, const hone_param *item, float *w) {
         *p->bias = w;
 }
 
-/* The pages of the file that a matrix's numbers were read from: they are not wanted again. */
-static void drop_pages(const hone_model *model, const void *data, size_t bytes) {
-    for (size_t i = 0; i < model->set->file_count; i++) {
-        const hone_file_map *map = &model->set->files[i];
-        uintptr_t at = (uintptr_t)data, begin = (uintptr_t)map->data;
-        if (map->data && at >= begin && at - begin < map->size)
-            hone_file_map_drop(map, at - begin, bytes);
-    }
-}
-
 static hone_status put_one(void *user, const place *p, hone_error *err) {
     putting *to = user;
     (void)err;
@@ -118,7 +108,8 @@ static hone_status put_one(void *user, const place *p, hone_error *err) {
         for (size_t r = 0; r < item->rows; r++)
             to->model->kernels.unpack(&old, r, 0, item->cols, HONE_F32, w + r * item->cols);
         move_to(p, item, w);
-        drop_pages(to->model, old.data, old.rows * old.row_bytes);
+        /* The pages that the numbers were read from are not wanted again. */
+        hone_file_set_drop(to->model->set, old.data, old.rows * old.row_bytes);
         /* After an earlier full fine-tuning the embedding leads the block of all weights: that goes last. */
         if (p->matrix != &to->model->embedding) hone_params_release(to->model, old.data);
         return HONE_OK;

@@ -211,6 +211,17 @@ static void test_alone(void **state) {
     each_tier(alone);
 }
 
+/* The only row of x, in float32, times row j of w; *squares: plus those of the terms. */
+static double exact(const problem *p, size_t j, double *squares) {
+    double sum = 0;
+    for (size_t k = 0; k < p->k; k++) {
+        double term = dense_get(p->x.data, HONE_F32, k) * p->w.values[j * p->k + k];
+        sum += term;
+        *squares += term * term;
+    }
+    return sum;
+}
+
 /* The error of many sums is that of float32, also where an element is a thousand times as large as the others (of the
  * sum in which it lies). A digit less in a kernel's fixed point is 50 times above the bound. */
 static void check_accuracy(const hone_kernels *kernels, const char *tier, const problem *p) {
@@ -219,13 +230,8 @@ static void check_accuracy(const hone_kernels *kernels, const char *tier, const 
     kernels->dot_rows(&job);
     double errors = 0, terms = 0;
     for (size_t j = 0; j < p->n; j++) {
-        double want = 0;
-        for (size_t k = 0; k < p->k; k++) {
-            double term = dense_get(p->x.data, HONE_F32, k) * p->w.values[j * p->k + k];
-            want += term;
-            terms += term * term;
-        }
-        errors += (c[j] - want) * (c[j] - want);
+        double error = c[j] - exact(p, j, &terms);
+        errors += error * error;
     }
     if (!(sqrt(errors / terms) <= 5e-7))
         fail_msg("%s %s: error %g of the terms", tier, hone_dtype_name(p->w.m.dtype),
@@ -309,8 +315,8 @@ static void unbiased(const hone_kernels *kernels, const char *tier) {
     enum { ROWS = 512, DEPTH = 2048 };
     weight_kind bytes = {HONE_Q8_0, 0, 0}, f32 = {HONE_F32, 0, 0};
     problem p = problem_new(bytes, 1, ROWS, DEPTH, f32, 1, HONE_F32);
-    for (size_t at = 0; at < ROWS * DEPTH / 32;
-         at++) { /* scales of one sign: errors cannot cancel */
+    /* Scales of one sign: errors cannot cancel. */
+    for (size_t at = 0; at < ROWS * DEPTH / 32; at++) {
         uint8_t *d = (uint8_t *)p.w.data.data + at * 34;
         for (size_t i = 0; (d[1] & 0x80) != 0 && i < 32; i++) p.w.values[at * 32 + i] *= -1;
         d[1] &= 0x7f;
@@ -319,15 +325,8 @@ static void unbiased(const hone_kernels *kernels, const char *tier) {
     hone_dot_rows job = problem_job(&p, c, ROWS, false);
     kernels->dot_rows(&job);
     double mean = 0, terms = 0;
-    for (size_t j = 0; j < ROWS; j++) {
-        double want = 0;
-        for (size_t k = 0; k < DEPTH; k++) {
-            double term = dense_get(p.x.data, HONE_F32, k) * p.w.values[j * DEPTH + k];
-            want += term;
-            terms += term * term / ROWS;
-        }
-        mean += (c[j] - want) / ROWS;
-    }
+    for (size_t j = 0; j < ROWS; j++) mean += (c[j] - exact(&p, j, &terms)) / ROWS;
+    terms /= ROWS;
     print_message("%s: mean error %.2g of the terms\n", tier, mean / sqrt(terms));
     problem_free(&p);
     if (!(fabs(mean) <= 4e-8 * sqrt(terms))) fail_msg("%s: the mean error is too large", tier);

@@ -26,14 +26,13 @@ typedef struct fixed_bytes {
 
 /* x: the even columns in the first two vectors, the odd ones in the others. *scale is for codes times 256. */
 VEC_INLINE void fix_bytes(const vec_f x[4], fixed_bytes *to, float *scale) {
-    const __m256i half = _mm256_set1_epi32(1 << (BYTES_SHIFT - 1));
     float largest = largest_of(x);
     const vec_f by = vec_set1((float)(BYTES_MOST << BYTES_SHIFT) / largest);
     for (int odd = 0; odd < 2; odd++) {
         __m256i digit[2][2];
         for (int i = 0; i < 2; i++) {
             __m256i v = _mm256_cvtps_epi32(x[2 * odd + i] * by);
-            digit[0][i] = _mm256_srai_epi32(_mm256_add_epi32(v, half), BYTES_SHIFT);
+            digit[0][i] = shift_rounded(v, BYTES_SHIFT);
             digit[1][i] = _mm256_sub_epi32(v, _mm256_slli_epi32(digit[0][i], BYTES_SHIFT));
         }
         for (int d = 0; d < 2; d++) {
@@ -54,8 +53,7 @@ VEC_INLINE vec_f multiply_bytes(const uint8_t *codes, const fixed_bytes *x) {
     for (int d = 0; d < 2; d++)
         sum[d] = _mm256_add_epi32(_mm256_madd_epi16(even, *(const __m256i *)x->digit[d][0]),
                                   _mm256_madd_epi16(odd, *(const __m256i *)x->digit[d][1]));
-    sum[1] = _mm256_add_epi32(sum[1], _mm256_set1_epi32(1 << (BYTES_SHIFT - 1)));
-    return _mm256_cvtepi32_ps(_mm256_add_epi32(sum[0], _mm256_srai_epi32(sum[1], BYTES_SHIFT)));
+    return _mm256_cvtepi32_ps(_mm256_add_epi32(sum[0], shift_rounded(sum[1], BYTES_SHIFT)));
 }
 
 /* x . w[row] over `blocks` blocks from block `first` on, of which x is the fixed form. */

@@ -54,6 +54,11 @@ VEC_INLINE float largest_of(const vec_f x[4]) {
     return HONE_MAX(vec_max_lane(larger), 0x1p-96f);
 }
 
+/* v / 2^bits, rounded to nearest. */
+VEC_INLINE __m256i shift_rounded(__m256i v, int bits) {
+    return _mm256_srai_epi32(_mm256_add_epi32(v, _mm256_set1_epi32(1 << (bits - 1))), bits);
+}
+
 /* x: 32 elements in the order of the codes. */
 VEC_INLINE void fix_block(const vec_f x[4], float factor, fixed_block *to) {
     const float one = 127 * 0x1p15f;
@@ -61,9 +66,9 @@ VEC_INLINE void fix_block(const vec_f x[4], float factor, fixed_block *to) {
     __m256i digit[DIGITS][4];
     for (int i = 0; i < 4; i++) {
         __m256i v = _mm256_cvtps_epi32(x[i] * vec_set1(one / largest));
-        digit[0][i] = _mm256_srai_epi32(_mm256_add_epi32(v, _mm256_set1_epi32(1 << 14)), 15);
+        digit[0][i] = shift_rounded(v, 15);
         v = _mm256_sub_epi32(v, _mm256_slli_epi32(digit[0][i], 15));
-        digit[1][i] = _mm256_srai_epi32(_mm256_add_epi32(v, _mm256_set1_epi32(1 << 7)), 8);
+        digit[1][i] = shift_rounded(v, 8);
         digit[2][i] = _mm256_sub_epi32(v, _mm256_slli_epi32(digit[1][i], 8));
     }
     for (int d = 0; d < DIGITS; d++) {

@@ -1,9 +1,9 @@
 /* kernels/vec/dot_rows: rows of x times rows of w as w is stored: what is read once is not worth packing. Layer
  * kernels.
  *
- * Lane l of a sum holds the products of elements l, l + VEC_WIDTH, ... of each run that is loaded as a vector, in
- * order; the lanes are added at the end. Rows of w share the loads of x, not their sums: a result does not depend on
- * the others.
+ * In float32 lane l of a sum holds the products of elements l, l + VEC_WIDTH, ... of each run that is loaded as a
+ * vector, in order; the lanes are added at the end. Rows of w share the loads of x, not their sums: a result does not
+ * depend on the others.
  */
 #include "kernels/vec/unpack.h"
 #ifdef VEC_AVX2
