@@ -3,7 +3,8 @@
  * A tile of TILE_ROWS x TILE_PANELS*16 accumulators stays in registers over the whole depth. bfloat16 is widened to
  * float32: B's words as they are loaded, A's rows once for all panels (widening them for every panel took as many
  * instructions as multiplying: half of the speed on AVX2). Rows past the end repeat the last one and are not stored,
- * so each row's bits are those that it has in any other call.
+ * so each row's bits are those that it has in any other call. The float32 rows of A that come next are asked for while
+ * a tile is multiplied, some rows by each tile: the processor's own prefetching stops at every row.
  */
 #include "base/size.h"
 #include "kernels/variants.h"
@@ -40,6 +41,14 @@ typedef struct tile_rows {
  * a word of B holds two depths. */
 enum { DEPTH = 2048, SECOND_DEPTH = 128, PIECE = 256, PAD = 16 };
 
+enum { LINE = 16 }; /* float32 of a cache line */
+
+/* Rows of A to ask for. */
+typedef struct ahead {
+    const float *first;
+    size_t rows, lda;
+} ahead;
+
 /* The tile's rows from depth k0 on: all that is left of float32, at most `room` of bfloat16. The rows of a copy lie a
  * cache line further apart than they are long, since a power of two would put all of them into one cache set. */
 VEC_INLINE void take_rows(tile_rows *t, int rows, hone_dtype compute, const product *p, size_t row,
@@ -73,17 +82,28 @@ VEC_INLINE void multiply_one(tile acc, int rows, int panels, const tile_rows *a,
     }
 }
 
-/* `panel`: words from one panel to the next. */
-VEC_INLINE void multiply_f32(tile acc, int rows, int panels, const tile_rows *a, const float *b,
-                             size_t panel) {
+/* Depths [from, to) with B's from b on. `panel`: words from one panel to the next. */
+VEC_INLINE void multiply_depths(tile acc, int rows, int panels, const tile_rows *a, const float *b,
+                                size_t panel, size_t from, size_t to) {
 #pragma GCC unroll 4
-    for (size_t i = 0; i < a->k; i++, b += HONE_PANEL) {
+    for (size_t i = from; i < to; i++, b += HONE_PANEL) {
         vec_f bv[TILE_VECS];
 #pragma GCC unroll 16
         for (int v = 0; v < panels * PANEL_VECS; v++)
             bv[v] = vec_load(b + (v / PANEL_VECS) * panel + (v % PANEL_VECS) * VEC_WIDTH);
         multiply_one(acc, rows, panels, a, i, bv);
     }
+}
+
+VEC_INLINE void multiply_f32(tile acc, int rows, int panels, const tile_rows *a, const float *b,
+                             size_t panel, const ahead *next) {
+    size_t i = 0;
+    for (; i + LINE <= a->k; i += LINE) {
+        const float *row = next->first + i;
+        for (size_t r = 0; r < next->rows; r++, row += next->lda) __builtin_prefetch(row);
+        multiply_depths(acc, rows, panels, a, b + i * HONE_PANEL, panel, i, i + LINE);
+    }
+    multiply_depths(acc, rows, panels, a, b + i * HONE_PANEL, panel, i, a->k);
 }
 
 /* A row of one depth of B out of its words: the even depth lies in the low halves, the odd one in the high halves. */
@@ -113,14 +133,14 @@ VEC_INLINE void multiply_bf16(tile acc, int rows, int panels, const tile_rows *a
 
 /* acc += a B[k0 ...] for `panels` panels from `first` on. */
 VEC_INLINE void multiply(tile acc, int rows, int panels, hone_dtype compute, const product *p,
-                         const tile_rows *a, size_t first, size_t k0) {
+                         const tile_rows *a, size_t first, size_t k0, const ahead *next) {
     size_t words = compute == HONE_F32
                        ? p->b_depth
                        : HONE_CEIL_DIV(p->b_depth, HONE_PANEL_DEPTH) * (HONE_PANEL_DEPTH / 2);
     size_t panel = words * HONE_PANEL, at = compute == HONE_F32 ? k0 : k0 / 2;
     const uint32_t *b = (const uint32_t *)p->b + first * panel + at * HONE_PANEL;
     if (compute == HONE_F32)
-        multiply_f32(acc, rows, panels, a, (const float *)b, panel);
+        multiply_f32(acc, rows, panels, a, (const float *)b, panel, next);
     else
         multiply_bf16(acc, rows, panels, a, b, panel);
 }
@@ -159,6 +179,15 @@ typedef struct job {
     float *copy[2], *piece; /* room for DEPTH, SECOND_DEPTH and PIECE of them */
 } job;
 
+/* What tile `part` of `parts` of the rows at `row` asks for: its share of the rows after them. */
+VEC_INLINE ahead rows_ahead(const hone_gemm *g, hone_dtype compute, size_t row, size_t part,
+                            size_t parts) {
+    if (compute != HONE_F32) return (ahead){0};
+    size_t begin = HONE_MIN(row + TILE_ROWS + TILE_ROWS * part / parts, g->m);
+    size_t end = HONE_MIN(row + TILE_ROWS + TILE_ROWS * (part + 1) / parts, g->m);
+    return (ahead){(const float *)g->a + begin * g->lda, end - begin, g->lda};
+}
+
 VEC_INLINE void compute_tile(const job *j, int rows, int panels, hone_dtype compute, size_t row,
                              size_t panel) {
     tile acc;
@@ -170,11 +199,14 @@ VEC_INLINE void compute_tile(const job *j, int rows, int panels, hone_dtype comp
     for (int i = 0; i < 2; i++) {
         const product *p = &j->product[i];
         if (p->k == 0) break;
-        multiply(acc, rows, panels, compute, p, &j->ready[i], panel, 0);
+        ahead next = i > 0 ? (ahead){0}
+                           : rows_ahead(j->g, compute, row, panel / TILE_PANELS,
+                                        HONE_CEIL_DIV(j->g->n, TILE_PANELS * HONE_PANEL));
+        multiply(acc, rows, panels, compute, p, &j->ready[i], panel, 0, &next);
         tile_rows rest;
         for (size_t done = j->ready[i].k; done < p->k; done += rest.k) {
             take_rows(&rest, rows, compute, p, row, j->g->m - 1, done, j->piece, PIECE);
-            multiply(acc, rows, panels, compute, p, &rest, panel, done);
+            multiply(acc, rows, panels, compute, p, &rest, panel, done, &(ahead){0});
         }
     }
     const hone_gemm *g = j->g;

@@ -1,41 +1,57 @@
 /* kernels/x86/gemm_avx512bf16: bfloat16 matrix multiply with vdpbf16ps. Layer kernels.
  *
  * A tile is 6 rows x 4 panels: 24 accumulators, four vectors of B and one pair of A broadcast from
- * memory. Rows past the end repeat the last one and are not stored, so a row's bits do not depend on
- * its neighbours. A's last odd element is paired with zero without reading past the row.
+ * memory; where one or two panels are left, 12 rows are taken together. Rows past the end repeat the
+ * last one and are not stored, so a row's bits do not depend on its neighbours. A's last odd element
+ * is paired with zero without reading past the row.
+ *
+ * The rows of A that come next are asked for while a tile is multiplied, some rows by each tile: the
+ * processor's own prefetching stops at every row, and waiting for them took up to a tenth of the time.
  */
 #include "base/size.h"
 #include "kernels/variants.h"
 #include <assert.h>
 #include <immintrin.h>
 
-enum { ROWS = 6, PANELS = 4 };
+enum {
+    ROWS = 6,
+    PANELS = 4,
+    MOST_ROWS = 12, /* of a tile of one or two panels */
+    LINE = 32       /* elements of a cache line */
+};
 
 #define INLINE static inline __attribute__((always_inline))
 
 /* One of the two products: A from the tile's first row on, B from its first panel on. */
 typedef struct product {
-    const hone_bf16 *a[ROWS];
+    const hone_bf16 *a[MOST_ROWS];
     const char *b;
     size_t k, panel; /* panel: bytes from one to the next */
 } product;
 
-INLINE product take(const void *a, size_t lda, const void *b, size_t depth, size_t k, size_t row,
-                    size_t last, size_t first_panel) {
+/* Rows of A to ask for. */
+typedef struct ahead {
+    const hone_bf16 *first;
+    size_t rows, lda;
+} ahead;
+
+INLINE product take(const void *a, size_t lda, const void *b, size_t depth, size_t k, int rows,
+                    size_t row, size_t last, size_t first_panel) {
     product p = {.k = k};
     p.panel =
         HONE_CEIL_DIV(depth, HONE_PANEL_DEPTH) * HONE_PANEL_DEPTH * HONE_PANEL * sizeof(hone_bf16);
     p.b = (const char *)b + first_panel * p.panel;
-    for (size_t r = 0; r < ROWS; r++) p.a[r] = (const hone_bf16 *)a + HONE_MIN(row + r, last) * lda;
+    for (size_t r = 0; r < (size_t)rows; r++)
+        p.a[r] = (const hone_bf16 *)a + HONE_MIN(row + r, last) * lda;
     return p;
 }
 
-INLINE void multiply_pair(__m512 acc[ROWS][PANELS], int rows, int panels, const uint32_t *a,
+INLINE void multiply_pair(__m512 acc[MOST_ROWS][PANELS], int rows, int panels, const uint32_t *a,
                           const char *b, size_t panel) {
     __m512bh bv[PANELS];
 #pragma GCC unroll 8
     for (int v = 0; v < panels; v++) bv[v] = (__m512bh)_mm512_load_si512(b + (size_t)v * panel);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int r = 0; r < rows; r++) {
         __m512bh av = (__m512bh)_mm512_set1_epi32((int)a[r]);
 #pragma GCC unroll 8
@@ -43,76 +59,140 @@ INLINE void multiply_pair(__m512 acc[ROWS][PANELS], int rows, int panels, const 
     }
 }
 
-INLINE void multiply(__m512 acc[ROWS][PANELS], int rows, int panels, const product *p) {
-    uint32_t pairs[ROWS];
-    const char *b = p->b;
-    for (size_t i = 0; i + 2 <= p->k; i += 2, b += 2 * HONE_PANEL * sizeof(hone_bf16)) {
-#pragma GCC unroll 8
+/* Depths [from, to), `to` - `from` even. */
+INLINE const char *multiply_depths(__m512 acc[MOST_ROWS][PANELS], int rows, int panels,
+                                   const product *p, const char *b, size_t from, size_t to) {
+    uint32_t pairs[MOST_ROWS];
+    for (size_t i = from; i < to; i += 2, b += 2 * HONE_PANEL * sizeof(hone_bf16)) {
+#pragma GCC unroll 16
         for (int r = 0; r < rows; r++) memcpy(&pairs[r], p->a[r] + i, sizeof pairs[r]);
         multiply_pair(acc, rows, panels, pairs, b, p->panel);
     }
+    return b;
+}
+
+INLINE void multiply(__m512 acc[MOST_ROWS][PANELS], int rows, int panels, const product *p,
+                     const ahead *next) {
+    const char *b = p->b;
+    size_t i = 0;
+    for (; i + LINE <= p->k; i += LINE) {
+        const hone_bf16 *row = next->first + i;
+        for (size_t r = 0; r < next->rows; r++, row += next->lda)
+            _mm_prefetch((const char *)row, _MM_HINT_T0);
+        b = multiply_depths(acc, rows, panels, p, b, i, i + LINE);
+    }
+    b = multiply_depths(acc, rows, panels, p, b, i, p->k / 2 * 2);
     if (p->k % 2 != 0) {
-#pragma GCC unroll 8
+        uint32_t pairs[MOST_ROWS];
+#pragma GCC unroll 16
         for (int r = 0; r < rows; r++) pairs[r] = p->a[r][p->k - 1];
         multiply_pair(acc, rows, panels, pairs, b, p->panel);
     }
 }
 
-INLINE void store_vector(const hone_gemm *g, __m512 sum, size_t row, size_t col) {
-    size_t at = row * g->ldc + col, left = g->n - col;
-    __mmask16 valid = left >= HONE_PANEL ? 0xffff : (__mmask16)((1u << left) - 1);
+/* A vector of C, of which `valid` is within n. */
+INLINE void store_vector(const hone_gemm *g, __m512 sum, __mmask16 valid, bool whole, size_t row,
+                         size_t col) {
+    size_t at = row * g->ldc + col;
     if (g->bias != NULL) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(valid, g->bias + col));
     if (g->accumulate)
         sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(valid, (const float *)g->c + at));
-    if (g->c_dtype == HONE_F32)
-        _mm512_mask_storeu_ps((float *)g->c + at, valid, sum);
-    else
-        _mm256_mask_storeu_epi16((hone_bf16 *)g->c + at, valid, (__m256i)_mm512_cvtneps_pbh(sum));
+    if (g->c_dtype == HONE_F32) {
+        if (whole)
+            _mm512_storeu_ps((float *)g->c + at, sum);
+        else
+            _mm512_mask_storeu_ps((float *)g->c + at, valid, sum);
+    } else {
+        __m256i halves = (__m256i)_mm512_cvtneps_pbh(sum);
+        if (whole)
+            _mm256_storeu_si256((__m256i *)((hone_bf16 *)g->c + at), halves);
+        else
+            _mm256_mask_storeu_epi16((hone_bf16 *)g->c + at, valid, halves);
+    }
 }
 
-INLINE void compute_tile(const hone_gemm *g, int rows, int panels, size_t row, size_t panel) {
-    __m512 acc[ROWS][PANELS];
-#pragma GCC unroll 8
+INLINE void compute_tile(const hone_gemm *g, int rows, int panels, size_t row, size_t panel,
+                         ahead next) {
+    __m512 acc[MOST_ROWS][PANELS];
+#pragma GCC unroll 16
     for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 8
         for (int v = 0; v < panels; v++) acc[r][v] = _mm512_setzero_ps();
     }
-    product p =
-        take(g->a, g->lda, g->b, g->b_depth > 0 ? g->b_depth : g->k, g->k, row, g->m - 1, panel);
-    multiply(acc, rows, panels, &p);
+    product p = take(g->a, g->lda, g->b, g->b_depth > 0 ? g->b_depth : g->k, g->k, rows, row,
+                     g->m - 1, panel);
+    multiply(acc, rows, panels, &p, &next);
     if (g->k2 > 0) {
-        p = take(g->a2, g->lda2, g->b2, g->k2, g->k2, row, g->m - 1, panel);
-        multiply(acc, rows, panels, &p);
+        const ahead none = {0};
+        p = take(g->a2, g->lda2, g->b2, g->k2, g->k2, rows, row, g->m - 1, panel);
+        multiply(acc, rows, panels, &p, &none);
     }
-    size_t valid = HONE_MIN(g->m - row, (size_t)rows);
-    for (size_t r = 0; r < valid; r++) {
-        for (int v = 0; v < panels; v++)
-            store_vector(g, acc[r][v], row + r, (panel + (size_t)v) * HONE_PANEL);
+    size_t col = panel * HONE_PANEL;
+    if (row + (size_t)rows <= g->m && col + (size_t)panels * HONE_PANEL <= g->n) {
+#pragma GCC unroll 16
+        for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 8
+            for (int v = 0; v < panels; v++)
+                store_vector(g, acc[r][v], 0xffff, true, row + (size_t)r,
+                             col + (size_t)v * HONE_PANEL);
+        }
+        return;
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++) {
+        if (row + (size_t)r >= g->m) break;
+#pragma GCC unroll 8
+        for (int v = 0; v < panels; v++) {
+            size_t at = col + (size_t)v * HONE_PANEL, left = g->n - at;
+            __mmask16 valid = left >= HONE_PANEL ? 0xffff : (__mmask16)((1u << left) - 1);
+            store_vector(g, acc[r][v], valid, false, row + (size_t)r, at);
+        }
+    }
+}
+
+/* Share `part` of `parts` of the rows [row, row + rows). */
+INLINE ahead share(const hone_gemm *g, size_t row, size_t rows, size_t part, size_t parts) {
+    size_t begin = HONE_MIN(row + rows * part / parts, g->m);
+    size_t end = HONE_MIN(row + rows * (part + 1) / parts, g->m);
+    return (ahead){(const hone_bf16 *)g->a + begin * g->lda, end - begin, g->lda};
+}
+
+/* Six rows times all panels that come by three or four. */
+INLINE void compute_rows(const hone_gemm *g, size_t row, size_t panels) {
+    size_t tiles = HONE_CEIL_DIV(panels, PANELS);
+    for (size_t t = 0; t < panels / PANELS; t++)
+        compute_tile(g, ROWS, PANELS, row, t * PANELS, share(g, row + ROWS, ROWS, t, tiles));
+    if (panels % PANELS != 0)
+        compute_tile(g, ROWS, 3, row, panels / PANELS * PANELS,
+                     share(g, row + ROWS, ROWS, tiles - 1, tiles));
+}
+
+/* At most 12 rows times the one or two panels that are left from `panel` on. */
+INLINE void compute_narrow(const hone_gemm *g, size_t row, size_t panel, size_t panels) {
+    ahead next = panel > 0 ? (ahead){0} : share(g, row + MOST_ROWS, MOST_ROWS, 0, 1);
+    if (g->m - row <= ROWS) {
+        if (panels == 1)
+            compute_tile(g, ROWS, 1, row, panel, next);
+        else
+            compute_tile(g, ROWS, 2, row, panel, next);
+    } else if (panels == 1) {
+        compute_tile(g, MOST_ROWS, 1, row, panel, next);
+    } else {
+        compute_tile(g, MOST_ROWS, 2, row, panel, next);
     }
 }
 
 void hone_gemm_bf16_avx512bf16(const hone_gemm *g) {
     assert(!g->accumulate || g->c_dtype == HONE_F32);
     size_t panels = HONE_CEIL_DIV(g->n, HONE_PANEL);
-    size_t whole = panels / PANELS * PANELS;
-    for (size_t row = 0; row < g->m; row += ROWS) {
-        if (g->m - row == 1) {
-            for (size_t p = 0; p < panels; p++) compute_tile(g, 1, 1, row, p);
-            break;
-        }
-        for (size_t p = 0; p < whole; p += PANELS) compute_tile(g, ROWS, PANELS, row, p);
-        switch (panels - whole) {
-        case 3:
-            compute_tile(g, ROWS, 3, row, whole);
-            break;
-        case 2:
-            compute_tile(g, ROWS, 2, row, whole);
-            break;
-        case 1:
-            compute_tile(g, ROWS, 1, row, whole);
-            break;
-        default:
-            break;
-        }
+    size_t narrow = panels % PANELS < 3 ? panels % PANELS : 0;
+    if (g->m == 1) {
+        for (size_t p = 0; p < panels; p++) compute_tile(g, 1, 1, 0, p, (ahead){0});
+        return;
+    }
+    for (size_t row = 0; row < g->m; row += MOST_ROWS) {
+        compute_rows(g, row, panels - narrow);
+        if (g->m - row > ROWS) compute_rows(g, row + ROWS, panels - narrow);
+        if (narrow > 0) compute_narrow(g, row, panels - narrow, narrow);
     }
 }
