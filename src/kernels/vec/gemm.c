@@ -145,20 +145,14 @@ VEC_INLINE void multiply(tile acc, int rows, int panels, hone_dtype compute, con
         multiply_bf16(acc, rows, panels, a, b, panel);
 }
 
-/* A row of a tile at c[at ...], all `vecs` of them within n. */
-VEC_INLINE void store_whole_row(const hone_gemm *g, const vec_f *acc, int vecs, size_t at,
-                                size_t col) {
+/* A row of a tile at c[at ...], all `vecs` of them within n and nothing to add. */
+VEC_INLINE void store_whole_row(const hone_gemm *g, const vec_f *acc, int vecs, size_t at) {
 #pragma GCC unroll 16
-    for (int v = 0; v < vecs; v++) {
-        size_t first = (size_t)v * VEC_WIDTH;
-        vec_f sum = acc[v];
-        if (g->bias != NULL) sum += vec_load(g->bias + col + first);
-        if (g->accumulate) sum += vec_load((const float *)g->c + at + first);
-        vec_store_as(g->c, g->c_dtype, at + first, sum);
-    }
+    for (int v = 0; v < vecs; v++)
+        vec_store_as(g->c, g->c_dtype, at + (size_t)v * VEC_WIDTH, acc[v]);
 }
 
-/* The same, cut at n. */
+/* A row of a tile at c[at ...], cut at n, with what is to be added. */
 VEC_INLINE void store_cut_row(const hone_gemm *g, const vec_f *acc, int vecs, size_t at,
                               size_t col) {
     for (int v = 0; v < vecs; v++) {
@@ -179,12 +173,13 @@ typedef struct job {
     float *copy[2], *piece; /* room for DEPTH, SECOND_DEPTH and PIECE of them */
 } job;
 
-/* What tile `part` of `parts` of the rows at `row` asks for: its share of the rows after them. */
-VEC_INLINE ahead rows_ahead(const hone_gemm *g, hone_dtype compute, size_t row, size_t part,
-                            size_t parts) {
+/* What a tile asks for: its share of the rows after those at `row`. */
+VEC_INLINE ahead rows_ahead(const hone_gemm *g, hone_dtype compute, size_t row, size_t panel,
+                            int panels) {
     if (compute != HONE_F32) return (ahead){0};
-    size_t begin = HONE_MIN(row + TILE_ROWS + TILE_ROWS * part / parts, g->m);
-    size_t end = HONE_MIN(row + TILE_ROWS + TILE_ROWS * (part + 1) / parts, g->m);
+    size_t all = HONE_CEIL_DIV(g->n, HONE_PANEL), next = row + TILE_ROWS;
+    size_t begin = HONE_MIN(next + TILE_ROWS * panel / all, g->m);
+    size_t end = HONE_MIN(next + TILE_ROWS * (panel + (size_t)panels) / all, g->m);
     return (ahead){(const float *)g->a + begin * g->lda, end - begin, g->lda};
 }
 
@@ -199,9 +194,7 @@ VEC_INLINE void compute_tile(const job *j, int rows, int panels, hone_dtype comp
     for (int i = 0; i < 2; i++) {
         const product *p = &j->product[i];
         if (p->k == 0) break;
-        ahead next = i > 0 ? (ahead){0}
-                           : rows_ahead(j->g, compute, row, panel / TILE_PANELS,
-                                        HONE_CEIL_DIV(j->g->n, TILE_PANELS * HONE_PANEL));
+        ahead next = i == 0 ? rows_ahead(j->g, compute, row, panel, panels) : (ahead){0};
         multiply(acc, rows, panels, compute, p, &j->ready[i], panel, 0, &next);
         tile_rows rest;
         for (size_t done = j->ready[i].k; done < p->k; done += rest.k) {
@@ -211,10 +204,11 @@ VEC_INLINE void compute_tile(const job *j, int rows, int panels, hone_dtype comp
     }
     const hone_gemm *g = j->g;
     size_t col = panel * HONE_PANEL, valid = HONE_MIN(g->m - row, (size_t)rows);
-    if (valid == (size_t)rows && col + (size_t)panels * HONE_PANEL <= g->n) {
+    bool whole = valid == (size_t)rows && col + (size_t)panels * HONE_PANEL <= g->n;
+    if (whole && g->bias == NULL && !g->accumulate) {
 #pragma GCC unroll 16
         for (int r = 0; r < rows; r++)
-            store_whole_row(g, acc[r], panels * PANEL_VECS, (row + (size_t)r) * g->ldc + col, col);
+            store_whole_row(g, acc[r], panels * PANEL_VECS, (row + (size_t)r) * g->ldc + col);
         return;
     }
     tile sums; /* a copy: accumulators whose address is taken may be stored in the inner loop */
@@ -227,18 +221,19 @@ VEC_INLINE void compute_tile(const job *j, int rows, int panels, hone_dtype comp
         store_cut_row(g, sums[r], panels * PANEL_VECS, (row + r) * g->ldc + col, col);
 }
 
+/* Panels by TILE_PANELS; where three of them would leave one, two and two are better: a panel alone has too few
+ * accumulators to keep the multipliers busy. */
 VEC_INLINE void compute_rows(job *j, int rows, hone_dtype compute, size_t row) {
     enum { LEFT = 2 < TILE_PANELS ? 2 : 1 };
     size_t last = j->g->m - 1, panels = HONE_CEIL_DIV(j->g->n, HONE_PANEL);
     size_t whole = rows == 1 ? 0 : panels / TILE_PANELS * TILE_PANELS;
+    if (TILE_PANELS == 3 && whole > 0 && panels - whole == 1) whole -= TILE_PANELS;
     take_rows(&j->ready[0], rows, compute, &j->product[0], row, last, 0, j->copy[0], DEPTH);
     take_rows(&j->ready[1], rows, compute, &j->product[1], row, last, 0, j->copy[1], SECOND_DEPTH);
-    for (size_t p = 0; p < whole; p += TILE_PANELS)
-        compute_tile(j, rows, TILE_PANELS, compute, row, p);
-    if (panels - whole == 2 && rows > 1)
-        compute_tile(j, rows, LEFT, compute, row, whole);
-    else
-        for (size_t p = whole; p < panels; p++) compute_tile(j, rows, 1, compute, row, p);
+    size_t p = 0;
+    for (; p < whole; p += TILE_PANELS) compute_tile(j, rows, TILE_PANELS, compute, row, p);
+    for (; rows > 1 && p + LEFT <= panels; p += LEFT) compute_tile(j, rows, LEFT, compute, row, p);
+    for (; p < panels; p++) compute_tile(j, rows, 1, compute, row, p);
 }
 
 VEC_INLINE void gemm(const hone_gemm *g, hone_dtype compute) {

@@ -90,25 +90,43 @@ INLINE void multiply(__m512 acc[MOST_ROWS][PANELS], int rows, int panels, const 
     }
 }
 
-/* A vector of C, of which `valid` is within n. */
-INLINE void store_vector(const hone_gemm *g, __m512 sum, __mmask16 valid, bool whole, size_t row,
-                         size_t col) {
-    size_t at = row * g->ldc + col;
+/* A tile that is C from c[at] on, nothing to add. */
+INLINE void store_tile(const hone_gemm *g, __m512 acc[MOST_ROWS][PANELS], int rows, int panels,
+                       size_t at) {
+    const size_t ldc = g->ldc;
+    if (g->c_dtype == HONE_F32) {
+        float *c = (float *)g->c + at;
+#pragma GCC unroll 16
+        for (int r = 0; r < rows; r++, c += ldc) {
+#pragma GCC unroll 8
+            for (int v = 0; v < panels; v++) _mm512_storeu_ps(c + v * HONE_PANEL, acc[r][v]);
+        }
+        return;
+    }
+    hone_bf16 *c = (hone_bf16 *)g->c + at;
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++, c += ldc) {
+#pragma GCC unroll 8
+        for (int v = 0; v + 2 <= panels; v += 2)
+            _mm512_storeu_si512(c + v * HONE_PANEL,
+                                (__m512i)_mm512_cvtne2ps_pbh(acc[r][v + 1], acc[r][v]));
+        if (panels % 2 != 0)
+            _mm256_storeu_si256((__m256i *)(c + (panels - 1) * HONE_PANEL),
+                                (__m256i)_mm512_cvtneps_pbh(acc[r][panels - 1]));
+    }
+}
+
+/* A vector of C, cut at n, with what is to be added. */
+INLINE void store_vector(const hone_gemm *g, __m512 sum, size_t row, size_t col) {
+    size_t at = row * g->ldc + col, left = g->n - col;
+    __mmask16 valid = left >= HONE_PANEL ? 0xffff : (__mmask16)((1u << left) - 1);
     if (g->bias != NULL) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(valid, g->bias + col));
     if (g->accumulate)
         sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(valid, (const float *)g->c + at));
-    if (g->c_dtype == HONE_F32) {
-        if (whole)
-            _mm512_storeu_ps((float *)g->c + at, sum);
-        else
-            _mm512_mask_storeu_ps((float *)g->c + at, valid, sum);
-    } else {
-        __m256i halves = (__m256i)_mm512_cvtneps_pbh(sum);
-        if (whole)
-            _mm256_storeu_si256((__m256i *)((hone_bf16 *)g->c + at), halves);
-        else
-            _mm256_mask_storeu_epi16((hone_bf16 *)g->c + at, valid, halves);
-    }
+    if (g->c_dtype == HONE_F32)
+        _mm512_mask_storeu_ps((float *)g->c + at, valid, sum);
+    else
+        _mm256_mask_storeu_epi16((hone_bf16 *)g->c + at, valid, (__m256i)_mm512_cvtneps_pbh(sum));
 }
 
 INLINE void compute_tile(const hone_gemm *g, int rows, int panels, size_t row, size_t panel,
@@ -128,25 +146,22 @@ INLINE void compute_tile(const hone_gemm *g, int rows, int panels, size_t row, s
         multiply(acc, rows, panels, &p, &none);
     }
     size_t col = panel * HONE_PANEL;
-    if (row + (size_t)rows <= g->m && col + (size_t)panels * HONE_PANEL <= g->n) {
-#pragma GCC unroll 16
-        for (int r = 0; r < rows; r++) {
-#pragma GCC unroll 8
-            for (int v = 0; v < panels; v++)
-                store_vector(g, acc[r][v], 0xffff, true, row + (size_t)r,
-                             col + (size_t)v * HONE_PANEL);
-        }
+    bool whole = row + (size_t)rows <= g->m && col + (size_t)panels * HONE_PANEL <= g->n;
+    if (whole && g->bias == NULL && !g->accumulate) {
+        store_tile(g, acc, rows, panels, row * g->ldc + col);
         return;
     }
+    size_t valid = HONE_MIN(g->m - row, (size_t)rows);
+    __m512 sums[MOST_ROWS]
+               [PANELS]; /* accumulators whose address is taken may be stored in the inner loop */
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++) {
-        if (row + (size_t)r >= g->m) break;
 #pragma GCC unroll 8
-        for (int v = 0; v < panels; v++) {
-            size_t at = col + (size_t)v * HONE_PANEL, left = g->n - at;
-            __mmask16 valid = left >= HONE_PANEL ? 0xffff : (__mmask16)((1u << left) - 1);
-            store_vector(g, acc[r][v], valid, false, row + (size_t)r, at);
-        }
+        for (int v = 0; v < panels; v++) sums[r][v] = acc[r][v];
+    }
+    for (size_t r = 0; r < valid; r++) {
+        for (int v = 0; v < panels; v++)
+            store_vector(g, sums[r][v], row + r, col + (size_t)v * HONE_PANEL);
     }
 }
 
