@@ -6,7 +6,7 @@ set(HONE_BUILT_LAYERS "")
 
 set(HONE_AVX2 -mavx2 -mfma -mf16c -mbmi2)
 set(HONE_AVX512 ${HONE_AVX2} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512cd -mprefer-vector-width=512)
-set(HONE_AVX512BF16 ${HONE_AVX512} -mavx512bf16)
+set(HONE_AVX512BF16 ${HONE_AVX512} -mavx512bf16 -mavx512vnni)
 set(HONE_AMX ${HONE_AVX512BF16} -mamx-tile -mamx-bf16)
 # gcc's first scheduling pass moves loads up before registers are given out: tiles of 24 accumulators would spill.
 set(HONE_NEON -fno-schedule-insns)

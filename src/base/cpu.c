@@ -52,6 +52,7 @@ unsigned hone_cpu_detect(void) {
     const unsigned avx512 =
         1u << 16 | 1u << 17 | 1u << 28 | 1u << 30 | 1u << 31; /* F DQ CD BW VL */
     const unsigned amx = 1u << 22 | 1u << 24;                 /* leaf 7, edx: BF16, TILE */
+    const unsigned avx512vnni = 1u << 11;                     /* leaf 7, ecx */
     const unsigned avx512bf16 = 1u << 5;                      /* leaf 7.1, eax */
 
     cpuid_words one = cpuid(1, 0), seven = cpuid(7, 0), seven_one = cpuid(7, 1);
@@ -61,7 +62,7 @@ unsigned hone_cpu_detect(void) {
     features |= HONE_CPU_AVX2;
     if (!bits(states, ZMM) || !bits(seven.ebx, avx512)) return features;
     features |= HONE_CPU_AVX512;
-    if (!bits(seven_one.eax, avx512bf16)) return features;
+    if (!bits(seven_one.eax, avx512bf16) || !bits(seven.ecx, avx512vnni)) return features;
     features |= HONE_CPU_AVX512BF16;
     if (bits(states, TILES) && bits(seven.edx, amx) && permit_amx()) features |= HONE_CPU_AMX;
     return features;

@@ -8,7 +8,7 @@
 enum {
     HONE_CPU_AVX2 = 1 << 0,       /* AVX2, FMA, F16C, BMI2 */
     HONE_CPU_AVX512 = 1 << 1,     /* F, BW, DQ, VL, CD */
-    HONE_CPU_AVX512BF16 = 1 << 2, /* vdpbf16ps, vcvtneps2bf16 */
+    HONE_CPU_AVX512BF16 = 1 << 2, /* vdpbf16ps, vcvtneps2bf16; vpdpbusd (VNNI) */
     HONE_CPU_AMX = 1 << 3,        /* AMX-TILE, AMX-BF16, and the kernel's permission to use them */
     HONE_CPU_NEON = 1 << 4,
     HONE_CPU_NEONBF16 = 1 << 5

@@ -22,9 +22,8 @@ hone_matrix hone_matrix_dense(const void *data, hone_dtype dtype, size_t rows, s
 /* Tiles: Q4_0 and Q4_1 once more, HONE_TILE_ROWS rows together, in the order in which dot_rows of some variants takes
  * them (hone_kernels.wants_tiles). As many bytes as the rows have. Of each block of 32 columns of a tile, one after the
  * other:
- *   d    [16]          float16
- *   m    [16]          float16; Q4_1 only
- *   codes[2][4][8][4]  bytes 4 j to 4 j + 3 of a row's block: of rows 0-7 and 8-15, for each j all rows' in a row */
+ *   d[16], m[16]       float16; m of Q4_1 only
+ *   codes[4][16][4]    for each j bytes 4 j to 4 j + 3 of every row's block */
 #define HONE_TILE_ROWS 16
 
 /* Bytes of the tiles of all whole groups of rows; 0 where there are none: another type, or too few rows. */

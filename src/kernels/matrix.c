@@ -28,17 +28,15 @@ size_t hone_tiles_bytes(const hone_matrix *w) {
 
 /* One block of a tile from the same block of its rows, the first at `from`. */
 static uint8_t *fill_block(const uint8_t *from, size_t row_bytes, size_t scales, uint8_t *to) {
-    enum { HALF = HONE_TILE_ROWS / 2, GROUPS = 4, GROUP_BYTES = 4 };
+    enum { GROUPS = 4, GROUP_BYTES = 4 };
     for (size_t s = 0; s < scales; s++) {
         for (size_t r = 0; r < HONE_TILE_ROWS; r++, to += sizeof(hone_f16))
             memcpy(to, from + r * row_bytes + s * sizeof(hone_f16), sizeof(hone_f16));
     }
     from += scales * sizeof(hone_f16);
-    for (size_t half = 0; half < 2; half++, from += HALF * row_bytes) {
-        for (size_t g = 0; g < GROUPS; g++) {
-            for (size_t r = 0; r < HALF; r++, to += GROUP_BYTES)
-                memcpy(to, from + r * row_bytes + g * GROUP_BYTES, GROUP_BYTES);
-        }
+    for (size_t g = 0; g < GROUPS; g++) {
+        for (size_t r = 0; r < HONE_TILE_ROWS; r++, to += GROUP_BYTES)
+            memcpy(to, from + r * row_bytes + g * GROUP_BYTES, GROUP_BYTES);
     }
     return to;
 }

@@ -40,7 +40,8 @@ void hone_kernels_select(unsigned features, hone_kernels *out) {
     out->gemm_bf16_name = names.gemm_bf16;
     out->gemm_f32_name = names.gemm_f32;
     out->vec_name = names.rms_norm_forward;
-    out->wants_tiles = strcmp(names.dot_rows, "avx2") == 0;
+    out->wants_tiles =
+        strcmp(names.dot_rows, "avx2") == 0 || strcmp(names.dot_rows, "avx512cvt") == 0;
 }
 
 static hone_status put(size_t given, const char *what, size_t least, size_t most, size_t *to,

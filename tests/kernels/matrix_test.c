@@ -9,7 +9,7 @@ static size_t place(hone_dtype dtype, size_t blocks, size_t row, size_t block, s
     size_t tile = row / 16, r = row % 16, start = (tile * blocks + block) * 16 * bytes;
     if (at < head) return start + at / 2 * 32 + 2 * r + at % 2;
     size_t code = at - head;
-    return start + 16 * head + r / 8 * 128 + code / 4 * 32 + r % 8 * 4 + code % 4;
+    return start + 16 * head + code / 4 * 64 + r * 4 + code % 4;
 }
 
 static void every_byte_has_its_place(void **state) {
@@ -46,18 +46,20 @@ static void only_four_bit_rows_have_tiles(void **state) {
     }
 }
 
-static void wanted_by_avx2_alone(const hone_kernels *kernels, const char *tier) {
-    assert_true(kernels->wants_tiles == (strcmp(tier, "avx2") == 0));
+static void wanted_where_dot_rows_reads_them(const hone_kernels *kernels, const char *tier) {
+    bool reads =
+        strcmp(tier, "avx2") == 0 || strcmp(tier, "avx512bf16") == 0 || strcmp(tier, "amx") == 0;
+    assert_true(kernels->wants_tiles == reads);
 }
 
-static void one_tier_wants_them(void **state) {
+static void some_tiers_want_them(void **state) {
     (void)state;
-    each_tier(wanted_by_avx2_alone);
+    each_tier(wanted_where_dot_rows_reads_them);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_byte_has_its_place),
                                        cmocka_unit_test(only_four_bit_rows_have_tiles),
-                                       cmocka_unit_test(one_tier_wants_them)};
+                                       cmocka_unit_test(some_tiers_want_them)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,9 +6,11 @@
  * depend on the others.
  */
 #include "kernels/vec/unpack.h"
-#ifdef VEC_AVX2
+#if defined(VEC_AVX2)
 #include "kernels/vec/dot_bytes.h"
 #include "kernels/vec/dot_tiles.h"
+#elif defined(VEC_AVX512CVT)
+#include "kernels/vec/dot_vnni.h"
 #endif
 
 enum { BLOCK = 32, HALF = BLOCK / 2, ROWS = 4 }; /* ROWS of w at a time */
@@ -189,8 +191,32 @@ static void dots(const hone_matrix *w, size_t row, size_t rows, hone_dtype x_dty
 
 /* ---- quantized w in integers -------------------------------------------------------------- */
 
+/* Rows of w that are in tiles. */
+static size_t tiled_rows(const hone_matrix *w) {
+    return w->tiles == NULL ? 0 : w->rows / HONE_TILE_ROWS * HONE_TILE_ROWS;
+}
+
+#if defined(VEC_AVX2) || defined(VEC_AVX512CVT)
+#define IN_INTEGERS 1
+enum { BLOCKS = FIXED_COLUMNS / BLOCK };
+
+/* sums[r] = x . w[row + r], all in tiles, over `blocks` blocks from block `first` on. A tile is done as a whole: a row
+ * has the same bits whichever of its tile are wanted. */
+VEC_INLINE void dots_tiles(hone_dtype dtype, const hone_matrix *w, size_t row, size_t rows,
+                           size_t first, size_t blocks, const fixed_block *fixed, float *sums) {
+    const size_t bytes = TILE_ROWS * hone_dtype_block_bytes(dtype);
+    for (size_t r = 0, count; r < rows; r += count) {
+        size_t tile = (row + r) / TILE_ROWS, skip = (row + r) % TILE_ROWS;
+        size_t at = tile * (w->cols / BLOCK) + first;
+        float part[TILE_ROWS];
+        dot_tile(dtype, (const uint8_t *)w->tiles + at * bytes, blocks, fixed, part);
+        count = HONE_MIN(rows - r, TILE_ROWS - skip);
+        memcpy(sums + r, part + skip, count * sizeof *sums);
+    }
+}
+
 #ifdef VEC_AVX2
-enum { BLOCKS = FIXED_COLUMNS / BLOCK, QUADS = BLOCKS / QUAD };
+enum { QUADS = BLOCKS / QUAD };
 
 /* Columns of x in fixed point, as the weights want them. */
 typedef struct fixed_point {
@@ -220,27 +246,56 @@ VEC_INLINE void fix_as(hone_dtype dtype, hone_dtype x_dtype, const void *x, size
         put_block(&none, (int)(block % QUAD), &to->quads[block / QUAD]);
 }
 
-/* sums[r] = x . w[row + r] over `blocks` blocks from block `first` on. A tile is done as a whole: a row has the same
- * bits whichever of its tile are wanted. */
+/* sums[r] = x . w[row + r] over `blocks` blocks from block `first` on. */
 VEC_INLINE void dots_fixed(hone_dtype dtype, const hone_matrix *w, size_t row, size_t rows,
                            size_t first, size_t blocks, const fixed_point *fixed, float *sums) {
-    size_t r = 0, tiled = w->tiles == NULL ? 0 : w->rows / TILE_ROWS * TILE_ROWS;
-    if (dtype == HONE_Q4_0 || dtype == HONE_Q4_1) {
-        const size_t bytes = TILE_ROWS * hone_dtype_block_bytes(dtype);
-        for (size_t count; r < rows && row + r < tiled; r += count) {
-            size_t tile = (row + r) / TILE_ROWS, skip = (row + r) % TILE_ROWS;
-            size_t at = tile * (w->cols / BLOCK) + first;
-            float part[TILE_ROWS];
-            dot_tile(dtype, (const uint8_t *)w->tiles + at * bytes, blocks, fixed->blocks, part);
-            count = HONE_MIN(rows - r, TILE_ROWS - skip);
-            memcpy(sums + r, part + skip, count * sizeof *sums);
-        }
+    if (row < tiled_rows(w)) {
+        dots_tiles(dtype, w, row, rows, first, blocks, fixed->blocks, sums);
+        return;
     }
-    for (; r < rows; r++)
+    for (size_t r = 0; r < rows; r++)
         sums[r] = dtype == HONE_Q8_0
                       ? dot_bytes(w, row + r, first, blocks, fixed->bytes, fixed->bytes_scale)
                       : dot_codes(dtype, w, row + r, first, blocks, fixed->quads);
 }
+#else
+/* Columns of x in fixed point, as the weights want them. */
+typedef struct fixed_point {
+    fixed_block blocks[BLOCKS];   /* for tiles */
+    fixed_pair pairs[BLOCKS / 2]; /* for rows of bytes */
+    float scale[BLOCKS];
+} fixed_point;
+
+/* Columns [col, col + count) of a row of x. */
+VEC_INLINE void fix_as(hone_dtype dtype, hone_dtype x_dtype, const void *x, size_t col,
+                       size_t count, fixed_point *to) {
+    const size_t blocks = count / BLOCK;
+    for (size_t block = 0; block < blocks; block++) {
+        vec_f v[2 * PARTS];
+        load_block(dtype, x_dtype, x, col + block * BLOCK, v);
+        if (dtype == HONE_Q8_0)
+            fix_bytes(v, block % 2 != 0, &to->pairs[block / 2], &to->scale[block]);
+        else
+            fix_block(v, dtype == HONE_Q4_0 ? -8.0f : 1.0f, &to->blocks[block]);
+    }
+    if (dtype != HONE_Q8_0) return;
+    for (size_t block = blocks; block % 4 != 0; block++) to->scale[block] = 0;
+    const vec_f none[2 * PARTS] = {{0}};
+    float unused;
+    if (blocks % 2 != 0) fix_bytes(none, true, &to->pairs[blocks / 2], &unused);
+}
+
+/* sums[r] = x . w[row + r] over `blocks` blocks from block `first` on. */
+VEC_INLINE void dots_fixed(hone_dtype dtype, const hone_matrix *w, size_t row, size_t rows,
+                           size_t first, size_t blocks, const fixed_point *fixed, float *sums) {
+    if (row < tiled_rows(w)) {
+        dots_tiles(dtype, w, row, rows, first, blocks, fixed->blocks, sums);
+        return;
+    }
+    for (size_t r = 0; r < rows; r++)
+        sums[r] = dot_bytes(w, row + r, first, blocks, fixed->pairs, fixed->scale);
+}
+#endif
 
 /* sums[r] = x . w[row + r] for up to STRIP rows, piece by piece of x. `fixed` keeps the only piece from call to call:
  * `fresh` says that it does not hold it yet. */
@@ -261,10 +316,14 @@ VEC_INLINE void dots_codes(hone_dtype dtype, const hone_matrix *w, size_t row, s
     }
 }
 
-/* The same for the types of w that have such codes; false for others. */
+/* The same for the types of w that have such codes; false for others, and for rows that are wanted as tiles and are
+ * not. */
 static bool dots_in_integers(const hone_dot_rows *a, hone_dtype x_dtype, const void *x, size_t row,
                              size_t rows, fixed_point *fixed, float *sums) {
     bool fresh = row == a->begin;
+#ifdef VEC_AVX512CVT
+    if (row >= tiled_rows(a->w) && a->w->dtype != HONE_Q8_0) return false; /* floats are as fast */
+#endif
     switch (a->w->dtype) {
     case HONE_Q4_0:
         dots_codes(HONE_Q4_0, a->w, row, rows, x_dtype, x, fresh, fixed, sums);
@@ -275,9 +334,11 @@ static bool dots_in_integers(const hone_dot_rows *a, hone_dtype x_dtype, const v
     case HONE_Q8_0:
         dots_codes(HONE_Q8_0, a->w, row, rows, x_dtype, x, fresh, fixed, sums);
         return true;
+#ifdef VEC_AVX2
     case HONE_AFFINE4:
         dots_codes(HONE_AFFINE4, a->w, row, rows, x_dtype, x, fresh, fixed, sums);
         return true;
+#endif
     default:
         return false;
     }
@@ -328,13 +389,14 @@ static void row_of_x(const hone_dot_rows *a, size_t i) {
     float wide[WIDE];
     hone_dtype x_dtype = a->x_dtype;
     const void *x = widen(vec_at(a->x, x_dtype, i * a->ldx), &x_dtype, a->w->cols, wide);
-#ifdef VEC_AVX2
+    const size_t tiled = tiled_rows(a->w);
+#ifdef IN_INTEGERS
     fixed_point fixed;
 #endif
     for (size_t row = a->begin, rows; row < a->end; row += rows) {
         float sums[STRIP] = {0}, more[STRIP] = {0};
-        rows = HONE_MIN(a->end - row, (size_t)STRIP);
-#ifdef VEC_AVX2
+        rows = HONE_MIN((row < tiled ? HONE_MIN(tiled, a->end) : a->end) - row, (size_t)STRIP);
+#ifdef IN_INTEGERS
         if (!dots_in_integers(a, x_dtype, x, row, rows, &fixed, sums))
 #endif
             dots_strip(a->w, row, rows, x_dtype, x, sums);

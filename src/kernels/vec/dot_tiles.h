@@ -35,15 +35,14 @@ VEC_INLINE void add_group(const __m256i low[TILE_VECTORS], const __m256i high[TI
 /* Codes of 16 rows times a block of x, in units of x's scale. worth: DIGIT_WORTHS. */
 VEC_INLINE void multiply_tile(const uint8_t *codes, const fixed_block *x,
                               const __m256i worth[DIGITS], vec_f products[TILE_VECTORS]) {
-    enum { CODES = COLUMN_GROUPS * VEC_WIDTH * 4 };
     const __m256i mask = _mm256_set1_epi8(15);
     __m256i first[TILE_VECTORS], second[TILE_VECTORS], third[TILE_VECTORS];
 #pragma GCC unroll 4
-    for (int g = 0; g < COLUMN_GROUPS; g++, codes += VEC_WIDTH * 4) {
+    for (int g = 0; g < COLUMN_GROUPS; g++, codes += TILE_ROWS * 4) {
         __m256i low[TILE_VECTORS], high[TILE_VECTORS];
 #pragma GCC unroll 2
         for (int v = 0; v < TILE_VECTORS; v++) {
-            __m256i both = _mm256_loadu_si256((const __m256i *)(codes + v * CODES));
+            __m256i both = _mm256_loadu_si256((const __m256i *)(codes + v * VEC_WIDTH * 4));
             low[v] = _mm256_and_si256(both, mask);
             high[v] = _mm256_and_si256(_mm256_srli_epi16(both, 4), mask);
         }
