@@ -1,12 +1,12 @@
 /* kernels/vec: silu(gate) * up and its backward pass.
  *
- * AVX2 computes the exponentials of a chunk of elements before the rest: the chain of dependent instructions from a
+ * AVX2 and AVX-512 compute the exponentials of a chunk of elements before the rest: the chain of dependent steps from a
  * gate to its result is longer than the window that is executed out of order, and two shorter loops overlap their
- * iterations where a long one does not. The same bits; on Zen 3 1.1 to 1.6 times as fast.
+ * iterations where a long one does not. The same bits; on Zen 3 1.1 to 1.6 times as fast, on Zen 5 1.3 times.
  */
 #include "kernels/vec/vec.h"
 
-#ifdef VEC_AVX2
+#if defined(VEC_AVX2) || defined(VEC_AVX512)
 enum { CHUNK = 32 * VEC_WIDTH };
 #else
 enum { CHUNK = VEC_2_WIDTH };
@@ -35,14 +35,13 @@ VEC_INLINE void forward_chunk_f32(size_t count, const float *gate, const float *
 /* The same in bfloat16, whole pairs of vectors. */
 VEC_INLINE void forward_chunk_bf16(size_t count, const hone_bf16 *gate, const hone_bf16 *up,
                                    hone_bf16 *h) {
-    const hone_dtype type = HONE_BF16;
     float t[CHUNK];
     exp_minus_chunk(count, gate, t);
     for (size_t j = 0; j < count; j += VEC_2_WIDTH) {
-        vec_2 x = vec_load_2_as(gate, type, j, type), u = vec_load_2_as(up, type, j, type);
+        vec_2 x = vec_load_pairs(gate, j), u = vec_load_pairs(up, j);
         vec_2 v = {x.a * vec_sigmoid_short(vec_load(t + j)).s * u.a,
                    x.b * vec_sigmoid_short(vec_load(t + j + VEC_WIDTH)).s * u.b};
-        vec_store_2_pure_as(h, type, j, v, type);
+        vec_store_pairs(h, j, v);
     }
 }
 
@@ -110,18 +109,16 @@ VEC_INLINE void backward_chunk_f32(size_t count, const float *dh, const float *g
 VEC_INLINE void backward_chunk_bf16(size_t count, const hone_bf16 *dh, const hone_bf16 *gate,
                                     const hone_bf16 *up, hone_bf16 *dgate, hone_bf16 *dup,
                                     hone_bf16 *h) {
-    const hone_dtype type = HONE_BF16;
     float t[CHUNK];
     exp_minus_chunk(count, gate, t);
     for (size_t j = 0; j < count; j += VEC_2_WIDTH) {
-        vec_2 d = vec_load_2_as(dh, type, j, type), x = vec_load_2_as(gate, type, j, type),
-              u = vec_load_2_as(up, type, j, type);
+        vec_2 d = vec_load_pairs(dh, j), x = vec_load_pairs(gate, j), u = vec_load_pairs(up, j);
         vec_sigmoid_pair sa = vec_sigmoid_short(vec_load(t + j)),
                          sb = vec_sigmoid_short(vec_load(t + j + VEC_WIDTH));
         gradients a = differentiate(d.a, x.a, u.a, sa), b = differentiate(d.b, x.b, u.b, sb);
-        vec_store_2_pure_as(dgate, type, j, (vec_2){a.dgate, b.dgate}, type);
-        vec_store_2_pure_as(dup, type, j, (vec_2){a.dup, b.dup}, type);
-        if (h) vec_store_2_pure_as(h, type, j, (vec_2){a.h, b.h}, type);
+        vec_store_pairs(dgate, j, (vec_2){a.dgate, b.dgate});
+        vec_store_pairs(dup, j, (vec_2){a.dup, b.dup});
+        if (h) vec_store_pairs(h, j, (vec_2){a.h, b.h});
     }
 }
 

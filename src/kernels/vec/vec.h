@@ -372,6 +372,30 @@ VEC_INLINE void vec_store_2_pure_as(void *p, hone_dtype dtype, size_t i, vec_2 v
     vec_store_2_as(p, dtype, i, v, lanes);
 }
 
+/* Where everything is bfloat16: two vectors in the order of lanes that costs least to take apart and to put together,
+ * rounded as by vec_store_2_pure_as; AVX-512 too rounds ties away from 0 here, which spares it the conversion, that
+ * takes denormals for 0, and a look for those. Twice the speed of silu_mul. */
+VEC_INLINE vec_2 vec_pairs_from_2h(vec_2h h) {
+#ifdef VEC_AVX512
+    return (vec_2){(vec_f)((vec_u)h << 16), (vec_f)((vec_u)h & 0xffff0000u)};
+#else
+    return vec_from_2h(h);
+#endif
+}
+
+VEC_INLINE vec_2 vec_load_pairs(const hone_bf16 *p, size_t i) {
+    return vec_pairs_from_2h(vec_load_2h(p, i));
+}
+
+VEC_INLINE void vec_store_pairs(hone_bf16 *p, size_t i, vec_2 v) {
+#ifdef VEC_AVX512
+    __m512i a = (__m512i)((vec_u)v.a + 0x8000u), b = (__m512i)((vec_u)v.b + 0x8000u);
+    _mm512_storeu_si512(p + i, _mm512_mask_mov_epi16(_mm512_srli_epi32(a, 16), 0xaaaaaaaau, b));
+#else
+    vec_store_2_pure_as(p, HONE_BF16, i, v, HONE_BF16);
+#endif
+}
+
 VEC_INLINE void vec_store_pure_as_n(void *p, hone_dtype dtype, size_t i, vec_f v, size_t n) {
 #ifdef VEC_AVX2
     if (dtype == HONE_BF16) v = (vec_f)(((vec_u)v + 0x8000u) & 0xffff0000u);
@@ -708,7 +732,7 @@ VEC_INLINE vec_f vec_exp_minus_held(vec_f x) {
 }
 
 VEC_INLINE vec_2 vec_exp_minus_2(vec_2h x) {
-    vec_2 held = vec_from_2h(vec_hold_for_sigmoid(x));
+    vec_2 held = vec_pairs_from_2h(vec_hold_for_sigmoid(x));
     return (vec_2){vec_exp_minus_held(held.a), vec_exp_minus_held(held.b)};
 }
 
