@@ -145,11 +145,30 @@ VEC_INLINE void multiply(tile acc, int rows, int panels, hone_dtype compute, con
         multiply_bf16(acc, rows, panels, a, b, panel);
 }
 
-/* A row of a tile at c[at ...], all `vecs` of them within n and nothing to add. */
-VEC_INLINE void store_whole_row(const hone_gemm *g, const vec_f *acc, int vecs, size_t at) {
+/* A row of a tile at c[at ...], all `vecs` of them within n, without a bias. */
+VEC_INLINE void store_whole_row(const hone_gemm *g, bool accumulate, const vec_f *acc, int vecs,
+                                size_t at) {
 #pragma GCC unroll 16
-    for (int v = 0; v < vecs; v++)
-        vec_store_as(g->c, g->c_dtype, at + (size_t)v * VEC_WIDTH, acc[v]);
+    for (int v = 0; v < vecs; v++, at += VEC_WIDTH) {
+        if (accumulate)
+            vec_store((float *)g->c + at, acc[v] + vec_load((const float *)g->c + at));
+        else
+            vec_store_as(g->c, g->c_dtype, at, acc[v]);
+    }
+}
+
+VEC_INLINE void store_whole_tile(const hone_gemm *g, bool accumulate, tile acc, int rows, int vecs,
+                                 size_t at) {
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++, at += g->ldc) store_whole_row(g, accumulate, acc[r], vecs, at);
+}
+
+/* Asks for what is there of a tile that is added to: at its end it would be waited for. */
+VEC_INLINE void fetch_tile(const hone_gemm *g, int rows, int panels, size_t row, size_t col) {
+    const size_t valid = HONE_MIN(g->m - row, (size_t)rows);
+    const float *c = (const float *)g->c + row * g->ldc + col;
+    for (size_t r = 0; r < valid; r++, c += g->ldc)
+        for (int p = 0; p < panels; p++) __builtin_prefetch(c + p * HONE_PANEL);
 }
 
 /* A row of a tile at c[at ...], cut at n, with what is to be added. */
@@ -185,30 +204,33 @@ VEC_INLINE ahead rows_ahead(const hone_gemm *g, hone_dtype compute, size_t row, 
 
 VEC_INLINE void compute_tile(const job *j, int rows, int panels, hone_dtype compute, size_t row,
                              size_t panel) {
+    const hone_gemm *g = j->g;
+    const size_t col = panel * HONE_PANEL;
     tile acc;
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 16
         for (int v = 0; v < panels * PANEL_VECS; v++) acc[r][v] = vec_zero();
     }
+    if (g->accumulate) fetch_tile(g, rows, panels, row, col);
     for (int i = 0; i < 2; i++) {
         const product *p = &j->product[i];
         if (p->k == 0) break;
-        ahead next = i == 0 ? rows_ahead(j->g, compute, row, panel, panels) : (ahead){0};
+        ahead next = i == 0 ? rows_ahead(g, compute, row, panel, panels) : (ahead){0};
         multiply(acc, rows, panels, compute, p, &j->ready[i], panel, 0, &next);
         tile_rows rest;
         for (size_t done = j->ready[i].k; done < p->k; done += rest.k) {
-            take_rows(&rest, rows, compute, p, row, j->g->m - 1, done, j->piece, PIECE);
+            take_rows(&rest, rows, compute, p, row, g->m - 1, done, j->piece, PIECE);
             multiply(acc, rows, panels, compute, p, &rest, panel, done, &(ahead){0});
         }
     }
-    const hone_gemm *g = j->g;
-    size_t col = panel * HONE_PANEL, valid = HONE_MIN(g->m - row, (size_t)rows);
-    bool whole = valid == (size_t)rows && col + (size_t)panels * HONE_PANEL <= g->n;
-    if (whole && g->bias == NULL && !g->accumulate) {
-#pragma GCC unroll 16
-        for (int r = 0; r < rows; r++)
-            store_whole_row(g, acc[r], panels * PANEL_VECS, (row + (size_t)r) * g->ldc + col);
+    const size_t valid = HONE_MIN(g->m - row, (size_t)rows);
+    const bool whole = valid == (size_t)rows && col + (size_t)panels * HONE_PANEL <= g->n;
+    if (whole && g->bias == NULL) {
+        if (g->accumulate)
+            store_whole_tile(g, true, acc, rows, panels * PANEL_VECS, row * g->ldc + col);
+        else
+            store_whole_tile(g, false, acc, rows, panels * PANEL_VECS, row * g->ldc + col);
         return;
     }
     tile sums; /* a copy: accumulators whose address is taken may be stored in the inner loop */

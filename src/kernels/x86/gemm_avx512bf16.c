@@ -90,12 +90,23 @@ INLINE void multiply(__m512 acc[MOST_ROWS][PANELS], int rows, int panels, const 
     }
 }
 
-/* A tile that is C from c[at] on, nothing to add. */
+/* A tile of C from c[at] on, without a bias. */
 INLINE void store_tile(const hone_gemm *g, __m512 acc[MOST_ROWS][PANELS], int rows, int panels,
                        size_t at) {
     const size_t ldc = g->ldc;
     if (g->c_dtype == HONE_F32) {
         float *c = (float *)g->c + at;
+        if (g->accumulate) {
+#pragma GCC unroll 16
+            for (int r = 0; r < rows; r++, c += ldc) {
+#pragma GCC unroll 8
+                for (int v = 0; v < panels; v++) {
+                    float *to = c + v * HONE_PANEL;
+                    _mm512_storeu_ps(to, _mm512_add_ps(acc[r][v], _mm512_loadu_ps(to)));
+                }
+            }
+            return;
+        }
 #pragma GCC unroll 16
         for (int r = 0; r < rows; r++, c += ldc) {
 #pragma GCC unroll 8
@@ -129,14 +140,27 @@ INLINE void store_vector(const hone_gemm *g, __m512 sum, size_t row, size_t col)
         _mm256_mask_storeu_epi16((hone_bf16 *)g->c + at, valid, (__m256i)_mm512_cvtneps_pbh(sum));
 }
 
+/* Asks for what is there of a tile that is added to: at its end it would be waited for. */
+INLINE void fetch_tile(const hone_gemm *g, int rows, int panels, size_t row, size_t col) {
+    const size_t valid = HONE_MIN(g->m - row, (size_t)rows);
+    const float *c = (const float *)g->c + row * g->ldc + col;
+    for (size_t r = 0; r < valid; r++, c += g->ldc) {
+#pragma GCC unroll 8
+        for (int v = 0; v < panels; v++)
+            _mm_prefetch((const char *)(c + v * HONE_PANEL), _MM_HINT_T0);
+    }
+}
+
 INLINE void compute_tile(const hone_gemm *g, int rows, int panels, size_t row, size_t panel,
                          ahead next) {
+    const size_t col = panel * HONE_PANEL;
     __m512 acc[MOST_ROWS][PANELS];
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 8
         for (int v = 0; v < panels; v++) acc[r][v] = _mm512_setzero_ps();
     }
+    if (g->accumulate) fetch_tile(g, rows, panels, row, col);
     product p = take(g->a, g->lda, g->b, g->b_depth > 0 ? g->b_depth : g->k, g->k, rows, row,
                      g->m - 1, panel);
     multiply(acc, rows, panels, &p, &next);
@@ -145,9 +169,8 @@ INLINE void compute_tile(const hone_gemm *g, int rows, int panels, size_t row, s
         p = take(g->a2, g->lda2, g->b2, g->k2, g->k2, rows, row, g->m - 1, panel);
         multiply(acc, rows, panels, &p, &none);
     }
-    size_t col = panel * HONE_PANEL;
     bool whole = row + (size_t)rows <= g->m && col + (size_t)panels * HONE_PANEL <= g->n;
-    if (whole && g->bias == NULL && !g->accumulate) {
+    if (whole && g->bias == NULL) {
         store_tile(g, acc, rows, panels, row * g->ldc + col);
         return;
     }
