@@ -1,7 +1,8 @@
 /* kernels/vec/thin_outer: the gradient of an adapter's thin matrix. Layer kernels.
  *
  * A tile of accumulators stays in registers over all rows, while both operands are read as they lie: with a rank of 8,
- * packing the wide one as a matrix multiply wants it takes longer than multiplying.
+ * packing the wide one as a matrix multiply wants it takes longer than multiplying. Where vdpbf16ps is there, two rows
+ * of bfloat16 are interleaved on the way.
  */
 #include "kernels/variants.h"
 #include "kernels/vec/vec.h"
@@ -71,9 +72,105 @@ VEC_INLINE void thin_outer(const hone_thin_outer *a, hone_dtype dtype) {
     if (j < a->end) columns(a, dtype, 1, j, a->end - j);
 }
 
+#ifdef VEC_AVX512CVT
+enum {
+    LINE = 2 * VEC_WIDTH,
+    MOST_LINES = 4,
+    AHEAD = 16
+}; /* columns of a cache line; rows to ask for */
+
+/* Pairs of two rows of thin, `m` of them: 8 at once or one. */
+VEC_INLINE void pair_thin(const hone_bf16 *even, const hone_bf16 *odd, int m,
+                          uint32_t pairs[TILE_ROWS]) {
+    if (m == 1) {
+        pairs[0] = even[0] | (odd ? (uint32_t)odd[0] << 16 : 0);
+        return;
+    }
+    __m128i a = _mm_loadu_si128((const __m128i *)even);
+    __m128i b = odd ? _mm_loadu_si128((const __m128i *)odd) : _mm_setzero_si128();
+    _mm_store_si128((__m128i *)pairs, _mm_unpacklo_epi16(a, b));
+    _mm_store_si128((__m128i *)pairs + 1, _mm_unpackhi_epi16(a, b));
+}
+
+/* Rows [i, i+m) of c and `lines` times 32 columns from j on, of the last of which `cut` are there. A pair of
+ * accumulators holds columns 0-3, 8-11, ... of a line and 4-7, 12-15, ... */
+VEC_INLINE void tile_pairs(const hone_thin_outer *a, int m, int lines, size_t i, size_t j,
+                           size_t cut) {
+    const hone_bf16 *wide = (const hone_bf16 *)a->wide + j, *thin = (const hone_bf16 *)a->thin + i;
+    const __mmask32 last = (__mmask32)(((uint64_t)1 << cut) - 1);
+    __m512 acc[TILE_ROWS][2 * MOST_LINES];
+#pragma GCC unroll 16
+    for (int k = 0; k < m; k++) {
+#pragma GCC unroll 8
+        for (int v = 0; v < 2 * lines; v++) acc[k][v] = _mm512_setzero_ps();
+    }
+    for (size_t r = 0; r < a->rows; r += 2, wide += 2 * a->ld_wide, thin += 2 * a->ld_thin) {
+        const bool both = r + 1 < a->rows; /* else the last row is paired with zeros */
+        const size_t next = both ? a->ld_wide : 0;
+        _Alignas(32) uint32_t pairs[TILE_ROWS];
+        pair_thin(thin, both ? thin + a->ld_thin : NULL, m, pairs);
+        __m512bh w[2 * MOST_LINES];
+#pragma GCC unroll 4
+        for (int l = 0; l < lines; l++) {
+            const hone_bf16 *at = wide + l * LINE;
+            const __mmask32 valid = l + 1 < lines ? 0xffffffffu : last;
+            __m512i even = _mm512_maskz_loadu_epi16(valid, at);
+            __m512i odd = _mm512_maskz_loadu_epi16(both ? valid : 0, at + next);
+            w[2 * l] = (__m512bh)_mm512_unpacklo_epi16(even, odd);
+            w[2 * l + 1] = (__m512bh)_mm512_unpackhi_epi16(even, odd);
+            __builtin_prefetch(at + AHEAD * a->ld_wide);
+            __builtin_prefetch(at + (AHEAD + 1) * a->ld_wide);
+        }
+#pragma GCC unroll 16
+        for (int k = 0; k < m; k++) {
+            __m512bh t = (__m512bh)_mm512_set1_epi32((int)pairs[k]);
+#pragma GCC unroll 8
+            for (int v = 0; v < 2 * lines; v++) acc[k][v] = _mm512_dpbf16_ps(acc[k][v], t, w[v]);
+        }
+    }
+    const __m512i low = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+    const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+#pragma GCC unroll 16
+    for (int k = 0; k < m; k++) {
+        float *c = a->c + (i + (size_t)k) * a->ldc + j;
+#pragma GCC unroll 4
+        for (int l = 0; l < lines; l++, c += LINE) {
+            const __mmask32 valid = l + 1 < lines ? 0xffffffffu : last;
+            __m512 first = acc[k][2 * l], second = acc[k][2 * l + 1];
+            _mm512_mask_storeu_ps(c, (__mmask16)valid, _mm512_permutex2var_ps(first, low, second));
+            if (valid >> VEC_WIDTH != 0)
+                _mm512_mask_storeu_ps(c + VEC_WIDTH, (__mmask16)(valid >> VEC_WIDTH),
+                                      _mm512_permutex2var_ps(first, high, second));
+        }
+    }
+}
+
+VEC_INLINE void thin_outer_pairs(const hone_thin_outer *a) {
+    for (size_t j = a->begin, columns; j < a->end; j += columns) {
+        size_t i = 0, left = a->end - j;
+        if (a->m == 1 && left >= MOST_LINES * LINE) {
+            columns = MOST_LINES * LINE;
+            tile_pairs(a, 1, MOST_LINES, 0, j, LINE);
+        } else if (a->m == 1 && left >= 2 * LINE) {
+            columns = 2 * LINE;
+            tile_pairs(a, 1, 2, 0, j, LINE);
+        } else {
+            columns = HONE_MIN(left, (size_t)LINE);
+            for (; i + TILE_ROWS <= a->m; i += TILE_ROWS)
+                tile_pairs(a, TILE_ROWS, 1, i, j, columns);
+            for (; i < a->m; i++) tile_pairs(a, 1, 1, i, j, columns);
+        }
+    }
+}
+#endif
+
 void HONE_VEC_NAME(thin_outer)(const hone_thin_outer *a) {
-    if (a->dtype == HONE_F32)
-        thin_outer(a, HONE_F32);
+    if (a->dtype == HONE_F32) thin_outer(a, HONE_F32);
+#ifdef VEC_AVX512CVT
+    else
+        thin_outer_pairs(a);
+#else
     else
         thin_outer(a, HONE_BF16);
+#endif
 }
