@@ -47,24 +47,38 @@ VEC_INLINE float row_exp(const float *s, size_t n, float scale, float m, void *p
     return vec_sum(s0 + s1);
 }
 
+/* Rows [first, first + rows), at most VEC_WIDTH: what depends on each other in a row is done for all of them before the
+ * next step, so that one does not wait for another. */
+VEC_INLINE void tile_rows(const hone_softmax_tile *a, hone_dtype dtype, size_t first, size_t rows) {
+    float m[VEC_WIDTH], shift[VEC_WIDTH], sum[VEC_WIDTH], correction[VEC_WIDTH];
+    for (size_t i = 0; i < rows; i++) {
+        const size_t r = first + i;
+        assert(a->valid[r] <= a->cols);
+        m[i] = row_max(a->scores + r * a->lds, a->valid[r]) * a->scale;
+        m[i] = m[i] > a->m[r] ? m[i] : a->m[r];
+        /* only -inf so far: weights of 0, not exp(-inf - -inf) */
+        shift[i] = m[i] == -INFINITY ? 0 : m[i];
+    }
+    for (size_t i = 0; i < rows; i++) {
+        const size_t r = first + i;
+        void *p = vec_at_mut(a->p, dtype, r * a->ldp);
+        sum[i] = row_exp(a->scores + r * a->lds, a->valid[r], a->scale, shift[i], p, dtype);
+        zero_from(p, dtype, a->valid[r], a->cols);
+    }
+    vec_store_n(correction, vec_exp(vec_load_n(a->m + first, rows) - vec_load_n(shift, rows)),
+                rows);
+    for (size_t i = 0; i < rows; i++) {
+        const size_t r = first + i;
+        a->correction[r] = m[i] == a->m[r] ? 1 : correction[i];
+        a->l[r] = a->l[r] * a->correction[r] + sum[i];
+        a->m[r] = m[i];
+    }
+}
+
 VEC_INLINE void tile(const hone_softmax_tile *a, hone_dtype dtype) {
     assert(a->scale > 0);
-    for (size_t r = 0; r < a->rows; r++) {
-        const float *s = a->scores + r * a->lds;
-        void *p = vec_at_mut(a->p, dtype, r * a->ldp);
-        size_t valid = a->valid[r];
-        assert(valid <= a->cols);
-        float m = row_max(s, valid) * a->scale;
-        m = m > a->m[r] ? m : a->m[r];
-        float shift =
-            m == -INFINITY ? 0 : m; /* only -inf so far: weights of 0, not exp(-inf - -inf) */
-        float sum = row_exp(s, valid, a->scale, shift, p, dtype);
-        zero_from(p, dtype, valid, a->cols);
-        float correction = m == a->m[r] ? 1 : vec_exp(vec_set1(a->m[r] - shift))[0];
-        a->l[r] = a->l[r] * correction + sum;
-        a->m[r] = m;
-        a->correction[r] = correction;
-    }
+    for (size_t r = 0; r < a->rows; r += VEC_WIDTH)
+        tile_rows(a, dtype, r, HONE_MIN(a->rows - r, (size_t)VEC_WIDTH));
 }
 
 void HONE_VEC_NAME(softmax_tile)(const hone_softmax_tile *a) {
