@@ -144,7 +144,44 @@ VEC_INLINE void transpose_edge(size_t h, size_t w, const void *x, size_t ldx, vo
     for (size_t j = 0; j < VEC_WIDTH && j < w; j++) vec_store_as_n(y, dtype, j * ldy, v[j], h);
 }
 
+#ifdef VEC_AVX512
+/* A square of 16 x 16 words of 16 bits. v[i] holds rows i and i + 8; three zips within 128 bits turn each quarter of a
+ * row, and v[j] ends as columns j, j + 8, j, j + 8 of rows 0-7, 0-7, 8-15, 8-15. */
+VEC_INLINE void transpose_words(const hone_bf16 *x, size_t ldx, hone_bf16 *y, size_t ldy) {
+    __m512i v[8], t[8];
+    for (size_t i = 0; i < 8; i++)
+        v[i] = _mm512_inserti64x4(
+            _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(x + i * ldx))),
+            _mm256_loadu_si256((const __m256i *)(x + (i + 8) * ldx)), 1);
+    for (int i = 0; i < 8; i += 2) {
+        t[i] = _mm512_unpacklo_epi16(v[i], v[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi16(v[i], v[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4) {
+        for (int k = 0; k < 2; k++) {
+            v[i + 2 * k] = _mm512_unpacklo_epi32(t[i + k], t[i + 2 + k]);
+            v[i + 2 * k + 1] = _mm512_unpackhi_epi32(t[i + k], t[i + 2 + k]);
+        }
+    }
+    for (int k = 0; k < 4; k++) {
+        t[2 * k] = _mm512_unpacklo_epi64(v[k], v[k + 4]);
+        t[2 * k + 1] = _mm512_unpackhi_epi64(v[k], v[k + 4]);
+    }
+    for (size_t j = 0; j < 8; j++) {
+        __m512i columns = _mm512_shuffle_i64x2(t[j], t[j], 0xd8);
+        _mm256_storeu_si256((__m256i *)(y + j * ldy), _mm512_castsi512_si256(columns));
+        _mm256_storeu_si256((__m256i *)(y + (j + 8) * ldy), _mm512_extracti64x4_epi64(columns, 1));
+    }
+}
+#endif
+
 VEC_INLINE void transpose_whole(const void *x, size_t ldx, void *y, size_t ldy, hone_dtype dtype) {
+#ifdef VEC_AVX512
+    if (dtype == HONE_BF16) {
+        transpose_words(x, ldx, y, ldy);
+        return;
+    }
+#endif
     vec_f v[VEC_WIDTH];
     for (size_t i = 0; i < VEC_WIDTH; i++) v[i] = vec_load_as(x, dtype, i * ldx);
     transpose_square(v);
