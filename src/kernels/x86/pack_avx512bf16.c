@@ -15,7 +15,6 @@ enum {
     BLOCK = 32,       /* elements of a quantized block */
     STEP = 32,        /* depths or columns at a time */
     DEPTHS = 8,       /* rows of w at a time where they are depths */
-    AHEAD = 4,        /* rows between what is unpacked and what is fetched */
     PANEL_STEP = 1024 /* bytes of a panel for one step of depth */
 };
 
@@ -348,42 +347,57 @@ INLINE void columns_bytes(const constants *c, row_pair rows, const float *d, siz
     }
 }
 
-/* `n` columns, whole blocks, of `k` rows, pairs: quantized. */
+/* d and m of `count` <= 16 blocks of a pair of rows, those of the odd one behind 16 of the even one. */
+typedef struct pair_scales {
+    float d[32], m[32];
+} pair_scales;
+
+INLINE void load_pair_scales(hone_dtype dtype, const hone_matrix *w, size_t row, size_t block,
+                             size_t count, pair_scales *to) {
+    for (size_t r = 0; r < 2; r++) {
+        __m512 d, m;
+        load_scales(dtype, w, row + r, block, count, false, &d, &m);
+        _mm512_storeu_ps(to->d + 16 * r, d);
+        _mm512_storeu_ps(to->m + 16 * r, m);
+    }
+}
+
+/* `n` columns, whole blocks, of `k` rows, a multiple of DEPTHS: quantized. DEPTHS rows at a time, so that panels, which
+ * may all lie in one set of the first-level cache, are written in runs. */
 INLINE void pack_columns_quantized(hone_dtype dtype, const hone_matrix *w, size_t n0, size_t n,
                                    size_t k0, size_t k, char *dst) {
+    enum { PAIRS = DEPTHS / 2, BLOCKS = 16 };
     const constants c = make_constants();
     const size_t bytes = dtype == HONE_AFFINE4 ? 16 : hone_dtype_block_bytes(dtype);
     const size_t head = dtype == HONE_AFFINE4 ? 0 : dtype == HONE_Q4_1 ? 4 : 2;
-    const size_t panel = panel_bytes(k);
-    for (size_t pair = 0; pair < k / 2; pair++) {
-        const size_t row = k0 + 2 * pair;
-        const uint8_t *data = (const uint8_t *)w->data + row * w->row_bytes + head;
-        char *to = dst + pair * 64;
-        for (size_t block = 0; block < n / BLOCK; block += 16) {
-            float d[32], m[32]; /* of 16 blocks of both rows */
-            size_t count = HONE_MIN(n / BLOCK - block, (size_t)16);
-            for (size_t r = 0; r < 2; r++) {
-                __m512 ds, ms;
-                load_scales(dtype, w, row + r, n0 / BLOCK + block, count, false, &ds, &ms);
-                _mm512_storeu_ps(d + 16 * r, ds);
-                _mm512_storeu_ps(m + 16 * r, ms);
-            }
-            const uint8_t *first = data + (n0 / BLOCK + block) * bytes;
+    const size_t panel = panel_bytes(k), stride = w->row_bytes;
+    for (size_t depth = 0; depth < k; depth += DEPTHS, dst += PAIRS * 64) {
+        const size_t row = k0 + depth;
+        char *to = dst;
+        for (size_t block = 0; block < n / BLOCK; block += BLOCKS) {
+            const size_t first = n0 / BLOCK + block,
+                         count = HONE_MIN(n / BLOCK - block, (size_t)BLOCKS);
+            const uint8_t *data = (const uint8_t *)w->data + row * stride + head + first * bytes;
+            pair_scales scales[PAIRS];
+            for (size_t p = 0; p < PAIRS; p++)
+                load_pair_scales(dtype, w, row + 2 * p, first, count, &scales[p]);
             for (size_t i = 0; i < count * bytes; i += 64) {
-                const char *later = (const char *)first + AHEAD * w->row_bytes + i;
-                _mm_prefetch(later, _MM_HINT_T0);
-                _mm_prefetch(later + w->row_bytes, _MM_HINT_T0);
+                for (size_t r = DEPTHS; r < 2 * DEPTHS; r++)
+                    _mm_prefetch((const char *)data + r * stride + i, _MM_HINT_T0);
             }
-            for (size_t i = 0; i < count; i++, to += 2 * panel) {
-                const uint8_t *even = first + i * bytes;
-                row_pair rows = {even, even + w->row_bytes};
-                __m512i out[2];
-                if (dtype == HONE_Q8_0)
-                    columns_bytes(&c, rows, d, i, out);
-                else
-                    columns_nibbles(&c, dtype == HONE_AFFINE4, rows, value_table(&c, d, m, i), out);
-                _mm512_store_si512(to, out[0]);
-                _mm512_store_si512(to + panel, out[1]);
+            for (size_t i = 0; i < count; i++, data += bytes, to += 2 * panel) {
+                for (size_t p = 0; p < PAIRS; p++) {
+                    const pair_scales *s = &scales[p];
+                    row_pair rows = {data + 2 * p * stride, data + (2 * p + 1) * stride};
+                    __m512i out[2];
+                    if (dtype == HONE_Q8_0)
+                        columns_bytes(&c, rows, s->d, i, out);
+                    else
+                        columns_nibbles(&c, dtype == HONE_AFFINE4, rows,
+                                        value_table(&c, s->d, s->m, i), out);
+                    _mm512_store_si512(to + p * 64, out[0]);
+                    _mm512_store_si512(to + panel + p * 64, out[1]);
+                }
             }
         }
     }
