@@ -8,7 +8,9 @@
 #include "kernels/variants.h"
 #include "kernels/vec/unpack.h"
 
-enum { ROW_WORDS = 128, COLUMNS = 256 }; /* words of a row at a time; columns at a time */
+/* Words of a row at a time; columns and depths at a time: panels, which may all lie in one set of the first-level
+ * cache, are written in runs. */
+enum { ROW_WORDS = 128, COLUMNS = 256, DEPTHS = 4 };
 
 /* Words of depth k in a packed panel. */
 VEC_INLINE size_t panel_words(hone_dtype compute, size_t k) {
@@ -58,43 +60,49 @@ VEC_INLINE void pack_rows(const hone_matrix *w, size_t n0, size_t n, size_t k0, 
     }
 }
 
-/* Writes one row of words over the panels from `dst` on. */
-VEC_INLINE void spread(const uint32_t *row, size_t columns, size_t panel_size, uint32_t *dst) {
+/* Writes `depths` rows of words over the panels from `dst` on. */
+VEC_INLINE void spread(uint32_t words[DEPTHS][COLUMNS], size_t depths, size_t columns,
+                       size_t panel_size, uint32_t *dst) {
     for (size_t j = 0; j < columns; j += HONE_PANEL, dst += panel_size) {
-        for (size_t v = 0; v < HONE_PANEL; v += VEC_WIDTH) { /* memcpy would be a call */
-            vec_u words;
-            memcpy(&words, row + j + v, sizeof words);
-            memcpy(dst + v, &words, sizeof words);
+        for (size_t d = 0; d < depths; d++) {
+            for (size_t v = 0; v < HONE_PANEL; v += VEC_WIDTH) { /* memcpy would be a call */
+                vec_u some;
+                memcpy(&some, &words[d][j + v], sizeof some);
+                memcpy(dst + d * HONE_PANEL + v, &some, sizeof some);
+            }
         }
     }
 }
 
+/* bfloat16 of a row, or zeros behind depth k. */
+VEC_INLINE void columns_bf16(const hone_matrix *w, size_t col, size_t count, size_t k0, size_t k,
+                             size_t row, float scale, hone_bf16 *out) {
+    if (row < k)
+        HONE_VEC_NAME(unpack_scaled)(w, k0 + row, col, count, scale, HONE_BF16, out);
+    else
+        memset(out, 0, count * sizeof *out);
+}
+
 VEC_INLINE void pack_columns(const hone_matrix *w, size_t n0, size_t n, size_t k0, size_t k,
                              float scale, hone_dtype compute, uint32_t *dst) {
-    const size_t panel_size = panel_words(compute, k) * HONE_PANEL;
+    const size_t depth = panel_words(compute, k), panel_size = depth * HONE_PANEL;
     for (size_t col = 0; col < n; col += COLUMNS, dst += panel_size * (COLUMNS / HONE_PANEL)) {
         size_t count = HONE_MIN(n - col, (size_t)COLUMNS);
-        uint32_t words[COLUMNS] = {0};
-        if (compute == HONE_F32) {
-            for (size_t i = 0; i < k; i++) {
-                HONE_VEC_NAME(unpack_scaled)(w, k0 + i, n0 + col, count, scale, compute, words);
-                spread(words, count, panel_size, dst + i * HONE_PANEL);
+        uint32_t words[DEPTHS][COLUMNS] = {{0}};
+        for (size_t i = 0; i < depth; i += DEPTHS) {
+            size_t depths = HONE_MIN(depth - i, (size_t)DEPTHS);
+            for (size_t d = 0; d < depths; d++) {
+                if (compute == HONE_F32) {
+                    HONE_VEC_NAME(unpack_scaled)
+                    (w, k0 + i + d, n0 + col, count, scale, compute, words[d]);
+                    continue;
+                }
+                hone_bf16 even[COLUMNS], odd[COLUMNS];
+                columns_bf16(w, n0 + col, count, k0, k, 2 * (i + d), scale, even);
+                columns_bf16(w, n0 + col, count, k0, k, 2 * (i + d) + 1, scale, odd);
+                for (size_t j = 0; j < count; j++) words[d][j] = even[j] | (uint32_t)odd[j] << 16;
             }
-            continue;
-        }
-        hone_bf16 even[COLUMNS] = {0}, odd[COLUMNS] = {0};
-        for (size_t i = 0; i < panel_words(compute, k); i++) {
-            const size_t row = 2 * i;
-            if (row < k)
-                HONE_VEC_NAME(unpack_scaled)(w, k0 + row, n0 + col, count, scale, compute, even);
-            else
-                memset(even, 0, sizeof even);
-            if (row + 1 < k)
-                HONE_VEC_NAME(unpack_scaled)(w, k0 + row + 1, n0 + col, count, scale, compute, odd);
-            else
-                memset(odd, 0, sizeof odd);
-            for (size_t j = 0; j < count; j++) words[j] = even[j] | (uint32_t)odd[j] << 16;
-            spread(words, count, panel_size, dst + i * HONE_PANEL);
+            spread(words, depths, count, panel_size, dst + i * HONE_PANEL);
         }
     }
 }
