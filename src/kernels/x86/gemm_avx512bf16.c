@@ -16,6 +16,7 @@
 enum {
     ROWS = 6,
     PANELS = 4,
+    LAST_ROWS = 4,  /* where no more are left */
     MOST_ROWS = 12, /* of a tile of one or two panels */
     LINE = 32       /* elements of a cache line */
 };
@@ -195,13 +196,13 @@ INLINE ahead share(const hone_gemm *g, size_t row, size_t rows, size_t part, siz
     return (ahead){(const hone_bf16 *)g->a + begin * g->lda, end - begin, g->lda};
 }
 
-/* Six rows times all panels that come by three or four. */
-INLINE void compute_rows(const hone_gemm *g, size_t row, size_t panels) {
+/* `rows` rows, six or four, times all panels that come by three or four. */
+INLINE void compute_rows(const hone_gemm *g, int rows, size_t row, size_t panels) {
     size_t tiles = HONE_CEIL_DIV(panels, PANELS);
     for (size_t t = 0; t < panels / PANELS; t++)
-        compute_tile(g, ROWS, PANELS, row, t * PANELS, share(g, row + ROWS, ROWS, t, tiles));
+        compute_tile(g, rows, PANELS, row, t * PANELS, share(g, row + ROWS, ROWS, t, tiles));
     if (panels % PANELS != 0)
-        compute_tile(g, ROWS, 3, row, panels / PANELS * PANELS,
+        compute_tile(g, rows, 3, row, panels / PANELS * PANELS,
                      share(g, row + ROWS, ROWS, tiles - 1, tiles));
 }
 
@@ -229,8 +230,12 @@ void hone_gemm_bf16_avx512bf16(const hone_gemm *g) {
         return;
     }
     for (size_t row = 0; row < g->m; row += MOST_ROWS) {
-        compute_rows(g, row, panels - narrow);
-        if (g->m - row > ROWS) compute_rows(g, row + ROWS, panels - narrow);
+        for (size_t at = row; at < HONE_MIN(row + MOST_ROWS, g->m); at += ROWS) {
+            if (g->m - at > LAST_ROWS)
+                compute_rows(g, ROWS, at, panels - narrow);
+            else
+                compute_rows(g, LAST_ROWS, at, panels - narrow);
+        }
         if (narrow > 0) compute_narrow(g, row, panels - narrow, narrow);
     }
 }
