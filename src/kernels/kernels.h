@@ -94,8 +94,8 @@ typedef struct hone_dot_rows {
 } hone_dot_rows;
 typedef void hone_dot_rows_fn(const hone_dot_rows *a);
 
-/* c[i, j] = sum over r of thin[r, i] * wide[r, j] for i < m and j in [begin, end), accumulated in float32 in the order
- * of r: the gradient of an adapter's matrix, whose rank m is small. Nothing is packed. */
+/* c[i, j] = sum over r of thin[r, i] * wide[r, j] for i < m and j in [begin, end), accumulated in float32 in an
+ * order that depends on `rows` alone: the gradient of an adapter's matrix, whose rank m is small. Nothing is packed. */
 typedef struct hone_thin_outer {
     size_t rows, m, begin, end;
     const void *thin, *wide; /* [rows, m], [rows, end] of dtype */

@@ -138,6 +138,9 @@ static void run_kinds(const hone_kernels *kernels, const char *tier, hone_dtype 
     hone_gemm_fn *kernel = compute == HONE_F32 ? kernels->gemm_f32 : kernels->gemm_bf16;
     problem p = problem_new(compute, m, n, k, 0, false);
     run(kernel, &p, HONE_F32, false, tier);
+    run(kernel, &p, HONE_BF16, false,
+        tier); /* without a bias whole tiles are stored in another way */
+    run(kernel, &p, HONE_F32, true, tier);
     problem_free(&p);
     p = problem_new(compute, m, n, k, 1 + (m + n + k) % 40, true);
     run(kernel, &p, HONE_BF16, false, tier);
@@ -178,24 +181,25 @@ static void test_sizes(void **state) {
 /* A row has the bits that it has alone, whatever rows and columns are computed with it. */
 static void alone(const hone_kernels *kernels, const char *tier) {
     (void)tier;
-    for (int type = 0; type < 2; type++) {
-        hone_dtype compute = type == 0 ? HONE_F32 : HONE_BF16;
-        hone_gemm_fn *kernel = type == 0 ? kernels->gemm_f32 : kernels->gemm_bf16;
-        problem p = problem_new(compute, 45, 83, 131, 8, true);
+    for (int i = 0; i < 4; i++) {
+        bool f32 = i % 2 == 0, bias = i < 2;
+        hone_dtype compute = f32 ? HONE_F32 : HONE_BF16;
+        hone_gemm_fn *kernel = f32 ? kernels->gemm_f32 : kernels->gemm_bf16;
+        problem p = problem_new(compute, 45, bias ? 83 : 96, 131, 8, bias);
         float *whole = calloc(p.m * p.n, sizeof *whole), *row = calloc(p.n, sizeof *row);
         hone_gemm g = problem_gemm(&p, whole, p.n, HONE_F32);
         kernel(&g);
-        for (size_t i = 0; i < p.m; i++) {
+        for (size_t r = 0; r < p.m; r++) {
             size_t element = compute == HONE_F32 ? 4 : 2;
             hone_gemm one = problem_gemm(&p, row, p.n, HONE_F32);
             one.m = 1;
-            one.a = (char *)p.one.a.data + i * p.one.lda * element;
-            one.a2 = (char *)p.two.a.data + i * p.two.lda * element;
+            one.a = (char *)p.one.a.data + r * p.one.lda * element;
+            one.a2 = (char *)p.two.a.data + r * p.two.lda * element;
             kernel(&one);
-            assert_memory_equal(row, whole + i * p.n, p.n * sizeof *row);
+            assert_memory_equal(row, whole + r * p.n, p.n * sizeof *row);
             one.n = 16;
             kernel(&one);
-            assert_memory_equal(row, whole + i * p.n, 16 * sizeof *row);
+            assert_memory_equal(row, whole + r * p.n, 16 * sizeof *row);
         }
         free(whole);
         free(row);

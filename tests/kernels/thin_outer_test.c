@@ -70,8 +70,8 @@ static void check(const problem *p, size_t begin, size_t end, const char *tier) 
 }
 
 static void sizes(const hone_kernels *kernels, const char *tier) {
-    static const size_t rows[] = {1, 2, 37, 300}, ranks[] = {1, 3, 4, 7, 8, 9, 16},
-                        cols[] = {1, 3, 4, 8, 11, 12, 16, 24, 25, 47, 48, 49, 97, 131};
+    static const size_t rows[] = {1, 2, 37, 300}, ranks[] = {1, 2, 3, 4, 7, 8, 9, 16},
+                        cols[] = {1, 3, 4, 8, 11, 12, 16, 24, 25, 47, 48, 49, 97, 131, 229};
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
         for (size_t i = 0; i < sizeof ranks / sizeof *ranks; i++) {
             for (size_t j = 0; j < sizeof cols / sizeof *cols; j++) {
@@ -81,6 +81,9 @@ static void sizes(const hone_kernels *kernels, const char *tier) {
                 hone_thin_outer job = problem_job(&p, begin, end);
                 kernels->thin_outer(&job);
                 check(&p, begin, end, tier);
+                job = problem_job(&p, 0, p.n);
+                kernels->thin_outer(&job);
+                check(&p, 0, p.n, tier);
                 problem_free(&p);
             }
         }
@@ -95,8 +98,9 @@ static void test_sizes(void **state) {
 /* A column has the bits that it has alone. */
 static void alone(const hone_kernels *kernels, const char *tier) {
     (void)tier;
-    for (int type = 0; type < 2; type++) {
-        problem p = problem_new(type == 0 ? HONE_F32 : HONE_BF16, 131, 9, 61);
+    for (int i = 0; i < 4; i++) {
+        problem p =
+            problem_new(i % 2 == 0 ? HONE_F32 : HONE_BF16, 131, i < 2 ? 15 : 1, i < 2 ? 61 : 229);
         hone_thin_outer job = problem_job(&p, 0, p.n);
         kernels->thin_outer(&job);
         float *one = calloc(p.m * job.ldc, sizeof *one);
@@ -104,8 +108,8 @@ static void alone(const hone_kernels *kernels, const char *tier) {
             job = problem_job(&p, j, j + 1);
             job.c = one;
             kernels->thin_outer(&job);
-            for (size_t i = 0; i < p.m; i++)
-                assert_memory_equal(&one[i * job.ldc + j], (float *)p.c.data + i * job.ldc + j,
+            for (size_t k = 0; k < p.m; k++)
+                assert_memory_equal(&one[k * job.ldc + j], (float *)p.c.data + k * job.ldc + j,
                                     sizeof *one);
         }
         free(one);

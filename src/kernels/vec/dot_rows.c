@@ -279,6 +279,7 @@ VEC_INLINE void fix_as(hone_dtype dtype, hone_dtype x_dtype, const void *x, size
             fix_block(v, dtype == HONE_Q4_0 ? -8.0f : 1.0f, &to->blocks[block]);
     }
     if (dtype != HONE_Q8_0) return;
+    /* What stands for missing blocks is times 0, and there so that nothing unset is read. */
     for (size_t block = blocks; block % 4 != 0; block++) to->scale[block] = 0;
     const vec_f none[2 * PARTS] = {{0}};
     float unused;
@@ -316,13 +317,12 @@ VEC_INLINE void dots_codes(hone_dtype dtype, const hone_matrix *w, size_t row, s
     }
 }
 
-/* The same for the types of w that have such codes; false for others, and for rows that are wanted as tiles and are
- * not. */
+/* The same for the types of w that have such codes; false for others, and on AVX-512 for 4-bit rows outside tiles. */
 static bool dots_in_integers(const hone_dot_rows *a, hone_dtype x_dtype, const void *x, size_t row,
                              size_t rows, fixed_point *fixed, float *sums) {
     bool fresh = row == a->begin;
 #ifdef VEC_AVX512CVT
-    if (row >= tiled_rows(a->w) && a->w->dtype != HONE_Q8_0) return false; /* floats are as fast */
+    if (row >= tiled_rows(a->w) && a->w->dtype != HONE_Q8_0) return false;
 #endif
     switch (a->w->dtype) {
     case HONE_Q4_0:

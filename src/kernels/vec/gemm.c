@@ -99,8 +99,7 @@ VEC_INLINE void multiply_f32(tile acc, int rows, int panels, const tile_rows *a,
                              size_t panel, const ahead *next) {
     size_t i = 0;
     for (; i + LINE <= a->k; i += LINE) {
-        const float *row = next->first + i;
-        for (size_t r = 0; r < next->rows; r++, row += next->lda) __builtin_prefetch(row);
+        for (size_t r = 0; r < next->rows; r++) __builtin_prefetch(next->first + r * next->lda + i);
         multiply_depths(acc, rows, panels, a, b + i * HONE_PANEL, panel, i, i + LINE);
     }
     multiply_depths(acc, rows, panels, a, b + i * HONE_PANEL, panel, i, a->k);
@@ -199,6 +198,7 @@ VEC_INLINE ahead rows_ahead(const hone_gemm *g, hone_dtype compute, size_t row, 
     size_t all = HONE_CEIL_DIV(g->n, HONE_PANEL), next = row + TILE_ROWS;
     size_t begin = HONE_MIN(next + TILE_ROWS * panel / all, g->m);
     size_t end = HONE_MIN(next + TILE_ROWS * (panel + (size_t)panels) / all, g->m);
+    if (begin == end) return (ahead){0};
     return (ahead){(const float *)g->a + begin * g->lda, end - begin, g->lda};
 }
 

@@ -2,7 +2,7 @@
  *
  * AVX2 and AVX-512 compute the exponentials of a chunk of elements before the rest: the chain of dependent steps from a
  * gate to its result is longer than the window that is executed out of order, and two shorter loops overlap their
- * iterations where a long one does not. The same bits; on Zen 3 1.1 to 1.6 times as fast, on Zen 5 1.3 times.
+ * iterations where a long one does not. On Zen 3 1.1 to 1.6 times as fast, on Zen 5 1.3 times.
  */
 #include "kernels/vec/vec.h"
 

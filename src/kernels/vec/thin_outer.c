@@ -2,7 +2,7 @@
  *
  * A tile of accumulators stays in registers over all rows, while both operands are read as they lie: with a rank of 8,
  * packing the wide one as a matrix multiply wants it takes longer than multiplying. Where vdpbf16ps is there, two rows
- * of bfloat16 are interleaved on the way.
+ * of bfloat16 are interleaved on the way; it adds the odd row first and takes denormals for 0.
  */
 #include "kernels/variants.h"
 #include "kernels/vec/vec.h"
@@ -79,17 +79,17 @@ enum {
     AHEAD = 16
 }; /* columns of a cache line; rows to ask for */
 
-/* Pairs of two rows of thin, `m` of them: 8 at once or one. */
+/* Pairs of two rows of thin. */
 VEC_INLINE void pair_thin(const hone_bf16 *even, const hone_bf16 *odd, int m,
                           uint32_t pairs[TILE_ROWS]) {
-    if (m == 1) {
-        pairs[0] = even[0] | (odd ? (uint32_t)odd[0] << 16 : 0);
+    if (m == TILE_ROWS) {
+        __m128i a = _mm_loadu_si128((const __m128i *)even);
+        __m128i b = odd ? _mm_loadu_si128((const __m128i *)odd) : _mm_setzero_si128();
+        _mm_store_si128((__m128i *)pairs, _mm_unpacklo_epi16(a, b));
+        _mm_store_si128((__m128i *)pairs + 1, _mm_unpackhi_epi16(a, b));
         return;
     }
-    __m128i a = _mm_loadu_si128((const __m128i *)even);
-    __m128i b = odd ? _mm_loadu_si128((const __m128i *)odd) : _mm_setzero_si128();
-    _mm_store_si128((__m128i *)pairs, _mm_unpacklo_epi16(a, b));
-    _mm_store_si128((__m128i *)pairs + 1, _mm_unpackhi_epi16(a, b));
+    for (int k = 0; k < m; k++) pairs[k] = even[k] | (odd ? (uint32_t)odd[k] << 16 : 0);
 }
 
 /* Rows [i, i+m) of c and `lines` times 32 columns from j on, of the last of which `cut` are there. A pair of
@@ -118,8 +118,10 @@ VEC_INLINE void tile_pairs(const hone_thin_outer *a, int m, int lines, size_t i,
             __m512i odd = _mm512_maskz_loadu_epi16(both ? valid : 0, at + next);
             w[2 * l] = (__m512bh)_mm512_unpacklo_epi16(even, odd);
             w[2 * l + 1] = (__m512bh)_mm512_unpackhi_epi16(even, odd);
-            __builtin_prefetch(at + AHEAD * a->ld_wide);
-            __builtin_prefetch(at + (AHEAD + 1) * a->ld_wide);
+            uintptr_t later =
+                (uintptr_t)at + AHEAD * a->ld_wide * sizeof *at; /* maybe past the end */
+            __builtin_prefetch((const void *)later);
+            __builtin_prefetch((const void *)(later + a->ld_wide * sizeof *at));
         }
 #pragma GCC unroll 16
         for (int k = 0; k < m; k++) {
@@ -158,7 +160,9 @@ VEC_INLINE void thin_outer_pairs(const hone_thin_outer *a) {
             columns = HONE_MIN(left, (size_t)LINE);
             for (; i + TILE_ROWS <= a->m; i += TILE_ROWS)
                 tile_pairs(a, TILE_ROWS, 1, i, j, columns);
-            for (; i < a->m; i++) tile_pairs(a, 1, 1, i, j, columns);
+            for (; i + 4 <= a->m; i += 4) tile_pairs(a, 4, 1, i, j, columns);
+            for (; i + 2 <= a->m; i += 2) tile_pairs(a, 2, 1, i, j, columns);
+            if (i < a->m) tile_pairs(a, 1, 1, i, j, columns);
         }
     }
 }

@@ -77,9 +77,8 @@ INLINE void multiply(__m512 acc[MOST_ROWS][PANELS], int rows, int panels, const 
     const char *b = p->b;
     size_t i = 0;
     for (; i + LINE <= p->k; i += LINE) {
-        const hone_bf16 *row = next->first + i;
-        for (size_t r = 0; r < next->rows; r++, row += next->lda)
-            _mm_prefetch((const char *)row, _MM_HINT_T0);
+        for (size_t r = 0; r < next->rows; r++)
+            _mm_prefetch((const char *)(next->first + r * next->lda + i), _MM_HINT_T0);
         b = multiply_depths(acc, rows, panels, p, b, i, i + LINE);
     }
     b = multiply_depths(acc, rows, panels, p, b, i, p->k / 2 * 2);
@@ -193,6 +192,7 @@ INLINE void compute_tile(const hone_gemm *g, int rows, int panels, size_t row, s
 INLINE ahead share(const hone_gemm *g, size_t row, size_t rows, size_t part, size_t parts) {
     size_t begin = HONE_MIN(row + rows * part / parts, g->m);
     size_t end = HONE_MIN(row + rows * (part + 1) / parts, g->m);
+    if (begin == end) return (ahead){0};
     return (ahead){(const hone_bf16 *)g->a + begin * g->lda, end - begin, g->lda};
 }
 
