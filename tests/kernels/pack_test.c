@@ -43,6 +43,9 @@ static void pack_ranges(const hone_kernels *kernels, const test_matrix *t, hone_
     pack_range(kernels, t, compute, true, 1, rows - 1, 32, cols - 32, 2);
     pack_range(kernels, t, compute, false, 0, cols, 0, rows, 1);
     pack_range(kernels, t, compute, false, 32, cols - 32, 3, rows - 3, 1);
+    /* whole blocks of both, more than are decoded together, and a rest of columns */
+    pack_range(kernels, t, compute, false, 0, cols, rows - 32, 32, 1);
+    pack_range(kernels, t, compute, false, 64, 100, 0, 32, 1);
 }
 
 static void pack_all(const hone_kernels *kernels, const char *tier) {
