@@ -246,17 +246,11 @@ VEC_INLINE void fix_as(hone_dtype dtype, hone_dtype x_dtype, const void *x, size
         put_block(&none, (int)(block % QUAD), &to->quads[block / QUAD]);
 }
 
-/* sums[r] = x . w[row + r] over `blocks` blocks from block `first` on. */
-VEC_INLINE void dots_fixed(hone_dtype dtype, const hone_matrix *w, size_t row, size_t rows,
-                           size_t first, size_t blocks, const fixed_point *fixed, float *sums) {
-    if (row < tiled_rows(w)) {
-        dots_tiles(dtype, w, row, rows, first, blocks, fixed->blocks, sums);
-        return;
-    }
-    for (size_t r = 0; r < rows; r++)
-        sums[r] = dtype == HONE_Q8_0
-                      ? dot_bytes(w, row + r, first, blocks, fixed->bytes, fixed->bytes_scale)
-                      : dot_codes(dtype, w, row + r, first, blocks, fixed->quads);
+/* x . w[row], not in tiles, over `blocks` blocks from block `first` on. */
+VEC_INLINE float dot_fixed(hone_dtype dtype, const hone_matrix *w, size_t row, size_t first,
+                           size_t blocks, const fixed_point *fixed) {
+    return dtype == HONE_Q8_0 ? dot_bytes(w, row, first, blocks, fixed->bytes, fixed->bytes_scale)
+                              : dot_codes(dtype, w, row, first, blocks, fixed->quads);
 }
 #else
 /* Columns of x in fixed point, as the weights want them. */
@@ -286,17 +280,23 @@ VEC_INLINE void fix_as(hone_dtype dtype, hone_dtype x_dtype, const void *x, size
     if (blocks % 2 != 0) fix_bytes(none, true, &to->pairs[blocks / 2], &unused);
 }
 
-/* sums[r] = x . w[row + r] over `blocks` blocks from block `first` on. */
+/* x . w[row], bytes, over `blocks` blocks from block `first` on. */
+VEC_INLINE float dot_fixed(hone_dtype dtype, const hone_matrix *w, size_t row, size_t first,
+                           size_t blocks, const fixed_point *fixed) {
+    (void)dtype;
+    return dot_bytes(w, row, first, blocks, fixed->pairs, fixed->scale);
+}
+#endif
+
+/* sums[r] = x . w[row + r], all in tiles or none, over `blocks` blocks from block `first` on. */
 VEC_INLINE void dots_fixed(hone_dtype dtype, const hone_matrix *w, size_t row, size_t rows,
                            size_t first, size_t blocks, const fixed_point *fixed, float *sums) {
     if (row < tiled_rows(w)) {
         dots_tiles(dtype, w, row, rows, first, blocks, fixed->blocks, sums);
         return;
     }
-    for (size_t r = 0; r < rows; r++)
-        sums[r] = dot_bytes(w, row + r, first, blocks, fixed->pairs, fixed->scale);
+    for (size_t r = 0; r < rows; r++) sums[r] = dot_fixed(dtype, w, row + r, first, blocks, fixed);
 }
-#endif
 
 /* sums[r] = x . w[row + r] for up to STRIP rows, piece by piece of x. `fixed` keeps the only piece from call to call:
  * `fresh` says that it does not hold it yet. */

@@ -74,10 +74,10 @@ VEC_INLINE void thin_outer(const hone_thin_outer *a, hone_dtype dtype) {
 
 #ifdef VEC_AVX512CVT
 enum {
-    LINE = 2 * VEC_WIDTH,
+    LINE = 2 * VEC_WIDTH, /* columns of a cache line */
     MOST_LINES = 4,
-    AHEAD = 16
-}; /* columns of a cache line; rows to ask for */
+    AHEAD = 16 /* rows to ask for */
+};
 
 /* Pairs of two rows of thin. */
 VEC_INLINE void pair_thin(const hone_bf16 *even, const hone_bf16 *odd, int m,

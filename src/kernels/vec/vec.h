@@ -374,8 +374,8 @@ VEC_INLINE void vec_store_2_pure_as(void *p, hone_dtype dtype, size_t i, vec_2 v
 
 /* Where everything is bfloat16: two vectors in the order of lanes that costs least to take apart and to put together,
  * rounded as by vec_store_2_pure_as; AVX-512 too rounds ties away from 0 here, which spares it the conversion, that
- * takes denormals for 0, and a look for those: silu_mul's
- * forward pass takes 8.3 cycles for 16 numbers instead of 11.4 on Zen 5. */
+ * takes denormals for 0, and a look for those: silu_mul's forward pass takes 8.3 cycles for 16 numbers instead of 11.4
+ * on Zen 5. */
 VEC_INLINE vec_2 vec_pairs_from_2h(vec_2h h) {
 #ifdef VEC_AVX512
     return (vec_2){(vec_f)((vec_u)h << 16), (vec_f)((vec_u)h & 0xffff0000u)};
