@@ -18,6 +18,8 @@ enum {
     PANELS = 4,
     LAST_ROWS = 4,  /* where no more are left */
     MOST_ROWS = 12, /* of a tile of one or two panels */
+    THIN = 8,       /* columns, at most, that two pairs of depths are multiplied by at once */
+    THIN_DEPTHS = 4,
     LINE = 32       /* elements of a cache line */
 };
 
@@ -188,6 +190,76 @@ INLINE void compute_tile(const hone_gemm *g, int rows, int panels, size_t row, s
     }
 }
 
+/* ---- at most eight columns ------------------------------------------------------------------------- */
+
+/* Columns 0-7 of two pairs of depths: lanes 2j and 2j+1 are column j's. */
+INLINE __m512bh two_pairs(const char *b) {
+    const __m512i side_by_side =
+        _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    return (__m512bh)_mm512_permutex2var_epi32(_mm512_load_si512(b), side_by_side,
+                                               _mm512_load_si512(b + 64));
+}
+
+/* `rows` rows, 1, 4 or 12, that all exist: four of them are one pointer and two distances, which leaves registers. */
+INLINE const char *multiply_thin_depths(__m512 acc[MOST_ROWS], int rows, const char *a[3],
+                                        size_t lda, size_t lda3, const char *b, size_t depths) {
+#pragma GCC unroll 8
+    for (size_t i = 0; i < depths; i += THIN_DEPTHS, b += 2 * 64) {
+        const __m512bh bv = two_pairs(b);
+#pragma GCC unroll 16
+        for (int r = 0; r < rows; r++) {
+            int64_t pairs;
+            memcpy(&pairs,
+                   a[r / 4] + i * sizeof(hone_bf16) + (r % 4 == 3 ? lda3 : (size_t)(r % 4) * lda),
+                   sizeof pairs);
+            acc[r] = _mm512_dpbf16_ps(acc[r], (__m512bh)_mm512_set1_epi64(pairs), bv);
+        }
+    }
+    return b;
+}
+
+INLINE void multiply_thin(__m512 acc[MOST_ROWS], int rows, const hone_bf16 *a, size_t lda,
+                          const char *b, size_t k, const ahead *next) {
+    const char *at[3];
+    for (int g = 0; g < 3; g++) at[g] = (const char *)(a + (size_t)HONE_MIN(4 * g, rows - 1) * lda);
+    size_t stride = lda * sizeof *a, stride3 = 3 * stride, i = 0;
+    __asm__("" : "+r"(stride3)); /* one register more, or the compiler takes one for every row */
+    for (; i + LINE <= k; i += LINE) {
+        for (size_t r = 0; r < next->rows; r++)
+            _mm_prefetch((const char *)(next->first + r * next->lda + i), _MM_HINT_T0);
+        b = multiply_thin_depths(acc, rows, at, stride, stride3, b, LINE);
+        for (int g = 0; g < 3; g++) at[g] += LINE * sizeof *a;
+    }
+    for (; i < k; i += THIN_DEPTHS, b += 2 * 64) {
+        const __m512bh bv = two_pairs(b);
+        const size_t left = HONE_MIN(k - i, (size_t)THIN_DEPTHS);
+#pragma GCC unroll 16
+        for (int r = 0; r < rows; r++) {
+            int64_t pairs = 0;
+            memcpy(&pairs, a + (size_t)r * lda + i, left * sizeof *a);
+            acc[r] = _mm512_dpbf16_ps(acc[r], (__m512bh)_mm512_set1_epi64(pairs), bv);
+        }
+    }
+}
+
+INLINE void compute_thin(const hone_gemm *g, int rows, size_t row, ahead next) {
+    __m512 acc[MOST_ROWS];
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++) acc[r] = _mm512_setzero_ps();
+    multiply_thin(acc, rows, (const hone_bf16 *)g->a + row * g->lda, g->lda, g->b, g->k, &next);
+    if (g->k2 > 0) {
+        const ahead none = {0};
+        multiply_thin(acc, rows, (const hone_bf16 *)g->a2 + row * g->lda2, g->lda2, g->b2, g->k2,
+                      &none);
+    }
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 0, 2, 4, 6, 8, 10, 12, 14);
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++) {
+        __m512 sum = _mm512_add_ps(acc[r], _mm512_movehdup_ps(acc[r]));
+        store_vector(g, _mm512_permutexvar_ps(even, sum), row + (size_t)r, 0);
+    }
+}
+
 /* Share `part` of `parts` of the rows [row, row + rows). */
 INLINE ahead share(const hone_gemm *g, size_t row, size_t rows, size_t part, size_t parts) {
     size_t begin = HONE_MIN(row + rows * part / parts, g->m);
@@ -223,6 +295,14 @@ INLINE void compute_narrow(const hone_gemm *g, size_t row, size_t panel, size_t 
 
 void hone_gemm_bf16_avx512bf16(const hone_gemm *g) {
     assert(!g->accumulate || g->c_dtype == HONE_F32);
+    if (g->n <= THIN) {
+        size_t row = 0;
+        for (; row + MOST_ROWS <= g->m; row += MOST_ROWS)
+            compute_thin(g, MOST_ROWS, row, share(g, row + MOST_ROWS, MOST_ROWS, 0, 1));
+        for (; row + 4 <= g->m; row += 4) compute_thin(g, 4, row, (ahead){0});
+        for (; row < g->m; row++) compute_thin(g, 1, row, (ahead){0});
+        return;
+    }
     size_t panels = HONE_CEIL_DIV(g->n, HONE_PANEL);
     size_t narrow = panels % PANELS < 3 ? panels % PANELS : 0;
     if (g->m == 1) {
