@@ -16,7 +16,7 @@ enum { LSE };
 
 #define KV_TILE HONE_ATTENTION_KV_TILE
 #define LD HONE_ATTENTION_LD
-#define Q_TILE 64
+#define Q_TILE 48
 #define ROW_GRAIN 16
 
 hone_attention_panels hone_attention_take_panels(hone_ctx *ctx, const hone_attention_args *args,
