@@ -76,39 +76,75 @@ VEC_INLINE void thin_outer(const hone_thin_outer *a, hone_dtype dtype) {
 enum {
     LINE = 2 * VEC_WIDTH, /* columns of a cache line */
     MOST_LINES = 4,
-    AHEAD = 16 /* rows to ask for */
+    PAIRS = 512, /* pairs of rows that are done together */
+    AHEAD = 16   /* rows to ask for */
 };
 
-/* Pairs of two rows of thin. */
-VEC_INLINE void pair_thin(const hone_bf16 *even, const hone_bf16 *odd, int m,
-                          uint32_t pairs[TILE_ROWS]) {
-    if (m == TILE_ROWS) {
-        __m128i a = _mm_loadu_si128((const __m128i *)even);
-        __m128i b = odd ? _mm_loadu_si128((const __m128i *)odd) : _mm_setzero_si128();
-        _mm_store_si128((__m128i *)pairs, _mm_unpacklo_epi16(a, b));
-        _mm_store_si128((__m128i *)pairs + 1, _mm_unpackhi_epi16(a, b));
-        return;
+/* Pairs of rows of thin, paired once for all columns: beside vdpbf16ps there is little room for shuffles. */
+typedef struct thin_pairs {
+    size_t row, rows; /* those of `a` that they are */
+    _Alignas(64) uint32_t pair[PAIRS * TILE_ROWS];
+} thin_pairs;
+
+/* Columns [i, i+m) of the rows from `row` on. */
+VEC_INLINE void pair_thin(const hone_thin_outer *a, int m, size_t i, size_t row, thin_pairs *to) {
+    to->row = row;
+    to->rows = HONE_MIN(a->rows - row, (size_t)2 * PAIRS);
+    const hone_bf16 *even = (const hone_bf16 *)a->thin + row * a->ld_thin + i;
+    uint32_t *pair = to->pair;
+    for (size_t r = 0; r < to->rows; r += 2, even += 2 * a->ld_thin, pair += m) {
+        const bool both = r + 1 < to->rows; /* else the last row is paired with zeros */
+        if (m == TILE_ROWS) {
+            __m128i x = _mm_loadu_si128((const __m128i *)even), y = _mm_setzero_si128();
+            if (both) y = _mm_loadu_si128((const __m128i *)(even + a->ld_thin));
+            _mm_store_si128((__m128i *)pair, _mm_unpacklo_epi16(x, y));
+            _mm_store_si128((__m128i *)pair + 1, _mm_unpackhi_epi16(x, y));
+        } else {
+            for (int k = 0; k < m; k++)
+                pair[k] = even[k] | (both ? (uint32_t)even[a->ld_thin + (size_t)k] << 16 : 0);
+        }
     }
-    for (int k = 0; k < m; k++) pairs[k] = even[k] | (odd ? (uint32_t)odd[k] << 16 : 0);
 }
 
-/* Rows [i, i+m) of c and `lines` times 32 columns from j on, of the last of which `cut` are there. A pair of
- * accumulators holds columns 0-3, 8-11, ... of a line and 4-7, 12-15, ... */
-VEC_INLINE void tile_pairs(const hone_thin_outer *a, int m, int lines, size_t i, size_t j,
-                           size_t cut) {
-    const hone_bf16 *wide = (const hone_bf16 *)a->wide + j, *thin = (const hone_bf16 *)a->thin + i;
+/* Columns 0-3, 8-11, ... of a line and 4-7, 12-15, ..., as unpacking two rows leaves them, and back. */
+VEC_INLINE void split_line(__m512 line[2]) {
+    const __m512i even = _mm512_setr_epi32(0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+    const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(4));
+    __m512 first = _mm512_permutex2var_ps(line[0], even, line[1]);
+    line[1] = _mm512_permutex2var_ps(line[0], odd, line[1]);
+    line[0] = first;
+}
+VEC_INLINE void join_line(__m512 line[2]) {
+    const __m512i low = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+    const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+    __m512 first = _mm512_permutex2var_ps(line[0], low, line[1]);
+    line[1] = _mm512_permutex2var_ps(line[0], high, line[1]);
+    line[0] = first;
+}
+
+/* Adds the pairs' part to rows [i, i+m) of c, or begins them with it, and `lines` times 32 columns from j on, of the
+ * last of which `cut` are there. */
+VEC_INLINE void tile_pairs(const hone_thin_outer *a, const thin_pairs *thin, int m, int lines,
+                           size_t i, size_t j, size_t cut) {
+    const hone_bf16 *wide = (const hone_bf16 *)a->wide + thin->row * a->ld_wide + j;
+    const uint32_t *pair = thin->pair;
     const __mmask32 last = (__mmask32)(((uint64_t)1 << cut) - 1);
     __m512 acc[TILE_ROWS][2 * MOST_LINES];
 #pragma GCC unroll 16
     for (int k = 0; k < m; k++) {
-#pragma GCC unroll 8
-        for (int v = 0; v < 2 * lines; v++) acc[k][v] = _mm512_setzero_ps();
+        const float *c = a->c + (i + (size_t)k) * a->ldc + j;
+#pragma GCC unroll 4
+        for (int l = 0; l < lines; l++, c += LINE) {
+            const __mmask32 valid = thin->row == 0 ? 0 : l + 1 < lines ? 0xffffffffu : last;
+            acc[k][2 * l] = _mm512_maskz_loadu_ps((__mmask16)valid, c);
+            acc[k][2 * l + 1] =
+                _mm512_maskz_loadu_ps((__mmask16)(valid >> VEC_WIDTH), c + VEC_WIDTH);
+            split_line(&acc[k][2 * l]);
+        }
     }
-    for (size_t r = 0; r < a->rows; r += 2, wide += 2 * a->ld_wide, thin += 2 * a->ld_thin) {
-        const bool both = r + 1 < a->rows; /* else the last row is paired with zeros */
+    for (size_t r = 0; r < thin->rows; r += 2, wide += 2 * a->ld_wide, pair += m) {
+        const bool both = r + 1 < thin->rows;
         const size_t next = both ? a->ld_wide : 0;
-        _Alignas(32) uint32_t pairs[TILE_ROWS];
-        pair_thin(thin, both ? thin + a->ld_thin : NULL, m, pairs);
         __m512bh w[2 * MOST_LINES];
 #pragma GCC unroll 4
         for (int l = 0; l < lines; l++) {
@@ -118,53 +154,56 @@ VEC_INLINE void tile_pairs(const hone_thin_outer *a, int m, int lines, size_t i,
             __m512i odd = _mm512_maskz_loadu_epi16(both ? valid : 0, at + next);
             w[2 * l] = (__m512bh)_mm512_unpacklo_epi16(even, odd);
             w[2 * l + 1] = (__m512bh)_mm512_unpackhi_epi16(even, odd);
-            uintptr_t later =
-                (uintptr_t)at + AHEAD * a->ld_wide * sizeof *at; /* maybe past the end */
-            __builtin_prefetch((const void *)later);
-            __builtin_prefetch((const void *)(later + a->ld_wide * sizeof *at));
+            /* these columns some rows on, and these rows of the next columns: all maybe past the end */
+            const uintptr_t address = (uintptr_t)at, row = a->ld_wide * sizeof *at;
+            _mm_prefetch((const char *)(address + AHEAD * row), _MM_HINT_T0);
+            _mm_prefetch((const char *)(address + (AHEAD + 1) * row), _MM_HINT_T0);
+            _mm_prefetch((const char *)(address + 64), _MM_HINT_T1);
+            _mm_prefetch((const char *)(address + row + 64), _MM_HINT_T1);
         }
 #pragma GCC unroll 16
         for (int k = 0; k < m; k++) {
-            __m512bh t = (__m512bh)_mm512_set1_epi32((int)pairs[k]);
+            __m512bh t = (__m512bh)_mm512_set1_epi32((int)pair[k]);
 #pragma GCC unroll 8
             for (int v = 0; v < 2 * lines; v++) acc[k][v] = _mm512_dpbf16_ps(acc[k][v], t, w[v]);
         }
     }
-    const __m512i low = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
-    const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
 #pragma GCC unroll 16
     for (int k = 0; k < m; k++) {
         float *c = a->c + (i + (size_t)k) * a->ldc + j;
 #pragma GCC unroll 4
         for (int l = 0; l < lines; l++, c += LINE) {
             const __mmask32 valid = l + 1 < lines ? 0xffffffffu : last;
-            __m512 first = acc[k][2 * l], second = acc[k][2 * l + 1];
-            _mm512_mask_storeu_ps(c, (__mmask16)valid, _mm512_permutex2var_ps(first, low, second));
+            join_line(&acc[k][2 * l]);
+            _mm512_mask_storeu_ps(c, (__mmask16)valid, acc[k][2 * l]);
             if (valid >> VEC_WIDTH != 0)
                 _mm512_mask_storeu_ps(c + VEC_WIDTH, (__mmask16)(valid >> VEC_WIDTH),
-                                      _mm512_permutex2var_ps(first, high, second));
+                                      acc[k][2 * l + 1]);
         }
     }
 }
 
-VEC_INLINE void thin_outer_pairs(const hone_thin_outer *a) {
-    for (size_t j = a->begin, columns; j < a->end; j += columns) {
-        size_t i = 0, left = a->end - j;
-        if (a->m == 1 && left >= MOST_LINES * LINE) {
-            columns = MOST_LINES * LINE;
-            tile_pairs(a, 1, MOST_LINES, 0, j, LINE);
-        } else if (a->m == 1 && left >= 2 * LINE) {
-            columns = 2 * LINE;
-            tile_pairs(a, 1, 2, 0, j, LINE);
-        } else {
-            columns = HONE_MIN(left, (size_t)LINE);
-            for (; i + TILE_ROWS <= a->m; i += TILE_ROWS)
-                tile_pairs(a, TILE_ROWS, 1, i, j, columns);
-            for (; i + 4 <= a->m; i += 4) tile_pairs(a, 4, 1, i, j, columns);
-            for (; i + 2 <= a->m; i += 2) tile_pairs(a, 2, 1, i, j, columns);
-            if (i < a->m) tile_pairs(a, 1, 1, i, j, columns);
-        }
+/* Rows [i, i+m) of c. */
+VEC_INLINE void rows_pairs(const hone_thin_outer *a, int m, size_t i) {
+    thin_pairs thin;
+    for (size_t row = 0; row < a->rows; row += 2 * PAIRS) {
+        pair_thin(a, m, i, row, &thin);
+        size_t j = a->begin;
+        for (; m == 1 && j + MOST_LINES * LINE <= a->end; j += MOST_LINES * LINE)
+            tile_pairs(a, &thin, 1, MOST_LINES, i, j, LINE);
+        for (; m == 1 && j + 2 * LINE <= a->end; j += 2 * LINE)
+            tile_pairs(a, &thin, 1, 2, i, j, LINE);
+        for (; j < a->end; j += LINE)
+            tile_pairs(a, &thin, m, 1, i, j, HONE_MIN(a->end - j, (size_t)LINE));
     }
+}
+
+VEC_INLINE void thin_outer_pairs(const hone_thin_outer *a) {
+    size_t i = 0;
+    for (; i + TILE_ROWS <= a->m; i += TILE_ROWS) rows_pairs(a, TILE_ROWS, i);
+    for (; i + 4 <= a->m; i += 4) rows_pairs(a, 4, i);
+    for (; i + 2 <= a->m; i += 2) rows_pairs(a, 2, i);
+    if (i < a->m) rows_pairs(a, 1, i);
 }
 #endif
 
