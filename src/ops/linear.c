@@ -65,56 +65,56 @@ void hone_linear_add_outer(hone_ctx *ctx, size_t rows, const void *u, size_t m, 
     outer(ctx, rows, u, m, v, n, dw, true);
 }
 
-/* sum [n, m] float32 = v^T u for a thin v. */
+/* sum [n, m] float32 = v^T u for a thin v: columns [*begin, *end) of it are the caller's, and there. */
 static void thin_outer(hone_ctx *ctx, size_t rows, const void *u, size_t m, const void *v, size_t n,
-                       float *sum) {
+                       float *sum, size_t *begin, size_t *end) {
+    hone_split(ctx->team, m, SUM_COLUMNS, begin, end);
     if (n > THIN) {
         outer(ctx, rows, v, n, u, m, sum, false);
-        return;
+    } else if (!hone_ctx_planning(ctx) && *begin < *end) {
+        hone_thin_outer job = {.rows = rows,
+                               .m = n,
+                               .begin = *begin,
+                               .end = *end,
+                               .thin = v,
+                               .wide = u,
+                               .ld_thin = n,
+                               .ld_wide = m,
+                               .dtype = ctx->compute,
+                               .c = sum,
+                               .ldc = m};
+        ctx->kernels->thin_outer(&job);
     }
-    if (hone_ctx_planning(ctx)) return;
-    hone_thin_outer job = {.rows = rows,
-                           .m = n,
-                           .thin = v,
-                           .ld_thin = n,
-                           .wide = u,
-                           .ld_wide = m,
-                           .dtype = ctx->compute,
-                           .c = sum,
-                           .ldc = m};
-    hone_split(ctx->team, m, SUM_COLUMNS, &job.begin, &job.end);
-    if (job.begin < job.end) ctx->kernels->thin_outer(&job);
-    hone_barrier(ctx->team);
 }
 
-void hone_linear_add_thin_rows(hone_ctx *ctx, size_t rows, const void *u, size_t m, const void *v,
-                               size_t n, float scale, float *dw) {
+/* dw += scale * v^T u, turned around where dw is [m, n] and not [n, m]. */
+static void add_thin(hone_ctx *ctx, size_t rows, const void *u, size_t m, const void *v, size_t n,
+                     float scale, bool turned, float *dw) {
     hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
     float *sum = hone_arena_scratch(&ctx->arena, n * m * sizeof *sum);
-    thin_outer(ctx, rows, u, m, v, n, sum);
+    size_t begin, end;
+    thin_outer(ctx, rows, u, m, v, n, sum, &begin, &end);
     if (!hone_ctx_planning(ctx)) {
-        size_t begin, end;
-        hone_split(ctx->team, n * m, SUM_COLUMNS, &begin, &end);
-        ctx->kernels->scale(end - begin, scale, sum + begin, HONE_F32, dw + begin, HONE_F32, true);
-        hone_barrier(ctx->team);
-    }
-    hone_arena_release_scratch(&ctx->arena, mark);
-}
-
-void hone_linear_add_thin(hone_ctx *ctx, size_t rows, const void *u, size_t m, const void *v,
-                          size_t n, float scale, float *dw) {
-    hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
-    float *sum = hone_arena_scratch(&ctx->arena, n * m * sizeof *sum);
-    thin_outer(ctx, rows, u, m, v, n, sum);
-    if (!hone_ctx_planning(ctx)) {
-        size_t begin, end;
-        hone_split(ctx->team, m, SUM_COLUMNS, &begin, &end);
-        for (size_t i = begin; i < end; i++) {
+        for (size_t j = 0; j < n && !turned; j++) {
+            const size_t at = j * m + begin;
+            ctx->kernels->scale(end - begin, scale, sum + at, HONE_F32, dw + at, HONE_F32, true);
+        }
+        for (size_t i = begin; i < end && turned; i++) {
             for (size_t j = 0; j < n; j++) dw[i * n + j] += scale * sum[j * m + i];
         }
         hone_barrier(ctx->team);
     }
     hone_arena_release_scratch(&ctx->arena, mark);
+}
+
+void hone_linear_add_thin_rows(hone_ctx *ctx, size_t rows, const void *u, size_t m, const void *v,
+                               size_t n, float scale, float *dw) {
+    add_thin(ctx, rows, u, m, v, n, scale, false, dw);
+}
+
+void hone_linear_add_thin(hone_ctx *ctx, size_t rows, const void *u, size_t m, const void *v,
+                          size_t n, float scale, float *dw) {
+    add_thin(ctx, rows, u, m, v, n, scale, true, dw);
 }
 
 void hone_linear_add_columns(hone_ctx *ctx, size_t rows, const void *dy, size_t n, float *db) {
