@@ -14,7 +14,8 @@
 enum {
     BLOCK = 32,       /* elements of a quantized block */
     STEP = 32,        /* depths or columns at a time */
-    DEPTHS = 8,       /* rows of w at a time where they are depths */
+    DEPTHS = 8,       /* rows of w at a time where they are depths, */
+    AHEAD = 32,       /* and how far ahead they are asked for */
     PANEL_STEP = 1024 /* bytes of a panel for one step of depth */
 };
 
@@ -65,6 +66,12 @@ INLINE void load_quads(const uint8_t *p, size_t stride, __m512i x[4]) {
 /* Asks for a line of each of the next panel's 16 rows. (Past the last panel it asks in vain.) */
 INLINE void fetch_rows(const uint8_t *p, size_t stride) {
     for (size_t r = 0; r < HONE_PANEL; r++, p += stride) _mm_prefetch((const char *)p, _MM_HINT_T0);
+}
+
+/* Asks for `bytes` from p on. (Past the last row it asks in vain.) */
+INLINE void fetch_bytes(const uint8_t *p, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 64) _mm_prefetch((const char *)p + i, _MM_HINT_T0);
+    _mm_prefetch((const char *)p + bytes - 1, _MM_HINT_T0); /* of a line that was begun before p */
 }
 
 /* ---- scales: value = d * code + m ---------------------------------------------------------------- */
@@ -381,10 +388,8 @@ INLINE void pack_columns_quantized(hone_dtype dtype, const hone_matrix *w, size_
             pair_scales scales[PAIRS];
             for (size_t p = 0; p < PAIRS; p++)
                 load_pair_scales(dtype, w, row + 2 * p, first, count, &scales[p]);
-            for (size_t i = 0; i < count * bytes; i += 64) {
-                for (size_t r = DEPTHS; r < 2 * DEPTHS; r++)
-                    _mm_prefetch((const char *)data + r * stride + i, _MM_HINT_T0);
-            }
+            for (size_t r = AHEAD; r < AHEAD + DEPTHS; r++)
+                fetch_bytes(data + r * stride, count * bytes);
             for (size_t i = 0; i < count; i++, data += bytes, to += 2 * panel) {
                 for (size_t p = 0; p < PAIRS; p++) {
                     const pair_scales *s = &scales[p];
