@@ -108,7 +108,8 @@ VEC_INLINE void pair_thin(const hone_thin_outer *a, int m, size_t i, size_t row,
 
 /* Columns 0-3, 8-11, ... of a line and 4-7, 12-15, ..., as unpacking two rows leaves them, and back. */
 VEC_INLINE void split_line(__m512 line[2]) {
-    const __m512i even = _mm512_setr_epi32(0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+    const __m512i even =
+        _mm512_setr_epi32(0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
     const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(4));
     __m512 first = _mm512_permutex2var_ps(line[0], even, line[1]);
     line[1] = _mm512_permutex2var_ps(line[0], odd, line[1]);

@@ -20,7 +20,7 @@ enum {
     MOST_ROWS = 12, /* of a tile of one or two panels */
     THIN = 8,       /* columns, at most, that two pairs of depths are multiplied by at once */
     THIN_DEPTHS = 4,
-    LINE = 32       /* elements of a cache line */
+    LINE = 32 /* elements of a cache line */
 };
 
 #define INLINE static inline __attribute__((always_inline))

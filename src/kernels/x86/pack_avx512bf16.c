@@ -1,9 +1,9 @@
-/* kernels/x86/pack_avx512bf16: bfloat16 panels from weights of any type, unpacked on the way. Layer
- * kernels.
+/* kernels/x86/pack_avx512bf16: bfloat16 panels from weights of any type, unpacked on the way, and float32 panels likewise.
+ * Layer kernels.
  *
- * Where a column of B is a row of w, 16 rows are transposed while they are still codes, four to a
- * word, so that a vector holds one depth of 16 columns and a scale is a vector too. Where it is not, a
- * block of a row has one scale: its 16 possible values are computed once and looked up.
+ * Where a column of B is a row of w, 16 rows are transposed while they are still codes, four to a word, so that a vector holds one
+ * depth of 16 columns and a scale is a vector too. Where it is not, a block of a row has one scale; for
+ * bfloat16 its 16 possible values are computed once and looked up.
  * What does not come in whole blocks (and float16) is left to the generic kernel.
  */
 #include "base/size.h"
@@ -16,7 +16,7 @@ enum {
     STEP = 32,        /* depths or columns at a time */
     DEPTHS = 8,       /* rows of w at a time where they are depths, */
     AHEAD = 32,       /* and how far ahead they are asked for */
-    PANEL_STEP = 1024 /* bytes of a panel for one step of depth */
+    PANEL_STEP = 1024 /* bytes of a bfloat16 panel for one step of depth: half of a float32 one */
 };
 
 #define INLINE static inline __attribute__((always_inline))
@@ -38,6 +38,17 @@ INLINE constants make_constants(void) {
 
 INLINE __m512i pair_words(const constants *c, __m512 even, __m512 odd) {
     return _mm512_permutexvar_epi16(c->interleave, (__m512i)_mm512_cvtne2ps_pbh(odd, even));
+}
+
+/* A pair of depths of 16 columns: number `pair` of the panel's step at dst. */
+INLINE void store_pair(const constants *c, hone_dtype compute, __m512 even, __m512 odd, char *dst,
+                       int pair) {
+    if (compute == HONE_BF16) {
+        _mm512_store_si512(dst + pair * 64, pair_words(c, even, odd));
+    } else {
+        _mm512_store_ps(dst + 2 * pair * 64, even);
+        _mm512_store_ps(dst + (2 * pair + 1) * 64, odd);
+    }
 }
 
 INLINE size_t panel_bytes(size_t k) { return HONE_CEIL_DIV(k, STEP) * PANEL_STEP; }
@@ -127,75 +138,79 @@ INLINE __m512 decode_nibble(const constants *c, __m512i codes, unsigned shift, _
     return _mm512_fmadd_ps(code, d, m);
 }
 
-INLINE void store_nibbles(const constants *c, __m512i codes, unsigned even, unsigned odd, __m512 d,
-                          __m512 m, char *dst) {
-    _mm512_store_si512(dst, pair_words(c, decode_nibble(c, codes, even, d, m),
-                                       decode_nibble(c, codes, odd, d, m)));
+INLINE void store_nibbles(const constants *c, hone_dtype compute, __m512i codes, unsigned even,
+                          unsigned odd, __m512 d, __m512 m, char *dst, int pair) {
+    store_pair(c, compute, decode_nibble(c, codes, even, d, m), decode_nibble(c, codes, odd, d, m),
+               dst, pair);
 }
 
 /* 32 depths of 16 columns from 4-bit codes at p. */
-INLINE void unpack_nibbles(const constants *c, bool affine, const uint8_t *p, size_t stride,
-                           __m512 d, __m512 m, char *dst) {
+INLINE void unpack_nibbles(const constants *c, hone_dtype compute, bool affine, const uint8_t *p,
+                           size_t stride, __m512 d, __m512 m, char *dst) {
     __m512i x[4];
     load_quads(p, stride, x);
 #pragma GCC unroll 4
     for (int q = 0; q < 4; q++) {
         if (affine) {
-            store_nibbles(c, x[q], 0, 4, d, m, dst + (4 * q) * 64);
-            store_nibbles(c, x[q], 8, 12, d, m, dst + (4 * q + 1) * 64);
-            store_nibbles(c, x[q], 16, 20, d, m, dst + (4 * q + 2) * 64);
-            store_nibbles(c, x[q], 24, 28, d, m, dst + (4 * q + 3) * 64);
+            store_nibbles(c, compute, x[q], 0, 4, d, m, dst, 4 * q);
+            store_nibbles(c, compute, x[q], 8, 12, d, m, dst, 4 * q + 1);
+            store_nibbles(c, compute, x[q], 16, 20, d, m, dst, 4 * q + 2);
+            store_nibbles(c, compute, x[q], 24, 28, d, m, dst, 4 * q + 3);
         } else {
-            store_nibbles(c, x[q], 0, 8, d, m, dst + (2 * q) * 64);
-            store_nibbles(c, x[q], 16, 24, d, m, dst + (2 * q + 1) * 64);
-            store_nibbles(c, x[q], 4, 12, d, m, dst + (8 + 2 * q) * 64);
-            store_nibbles(c, x[q], 20, 28, d, m, dst + (9 + 2 * q) * 64);
+            store_nibbles(c, compute, x[q], 0, 8, d, m, dst, 2 * q);
+            store_nibbles(c, compute, x[q], 16, 24, d, m, dst, 2 * q + 1);
+            store_nibbles(c, compute, x[q], 4, 12, d, m, dst, 8 + 2 * q);
+            store_nibbles(c, compute, x[q], 20, 28, d, m, dst, 9 + 2 * q);
         }
     }
 }
 
-INLINE __m512 decode_byte(__m512i codes, int byte, __m512 d, __m512 m) {
+/* Codes have 128 added. Where float32 is wanted that is taken off before the scale rounds; m is not looked at. */
+INLINE __m512 decode_byte(hone_dtype compute, __m512i codes, int byte, __m512 d, __m512 m) {
     const int pattern = (int)0x80808000 | byte; /* that byte of each word, zero above */
     const __m512i in_lane = _mm512_set4_epi32(pattern + 12, pattern + 8, pattern + 4, pattern);
-    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_shuffle_epi8(codes, in_lane)), d, m);
+    __m512 code = _mm512_cvtepi32_ps(_mm512_shuffle_epi8(codes, in_lane));
+    if (compute == HONE_F32) return _mm512_mul_ps(_mm512_sub_ps(code, _mm512_set1_ps(128)), d);
+    return _mm512_fmadd_ps(code, d, m);
 }
 
 /* The same from 8-bit codes. */
-INLINE void unpack_bytes(const constants *c, const uint8_t *p, size_t stride, __m512 d, __m512 m,
-                         char *dst) {
-    for (int half = 0; half < 2; half++, p += 16, dst += PANEL_STEP / 2) {
+INLINE void unpack_bytes(const constants *c, hone_dtype compute, const uint8_t *p, size_t stride,
+                         __m512 d, __m512 m, char *dst) {
+    for (int half = 0; half < 2; half++, p += 16) {
         __m512i x[4];
         load_quads(p, stride, x);
 #pragma GCC unroll 4
         for (int q = 0; q < 4; q++) {
             __m512i codes = _mm512_xor_si512(x[q], _mm512_set1_epi8((char)0x80));
             for (int pair = 0; pair < 2; pair++) {
-                __m512 even = decode_byte(codes, 2 * pair, d, m);
-                __m512 odd = decode_byte(codes, 2 * pair + 1, d, m);
-                _mm512_store_si512(dst + (2 * q + pair) * 64, pair_words(c, even, odd));
+                __m512 even = decode_byte(compute, codes, 2 * pair, d, m);
+                __m512 odd = decode_byte(compute, codes, 2 * pair + 1, d, m);
+                store_pair(c, compute, even, odd, dst, 8 * half + 2 * q + pair);
             }
         }
     }
 }
 
-INLINE void pack_rows_quantized(hone_dtype dtype, const hone_matrix *w, size_t n0, size_t panels,
-                                size_t k0, size_t k, char *dst) {
+INLINE void pack_rows_quantized(hone_dtype compute, hone_dtype dtype, const hone_matrix *w,
+                                size_t n0, size_t panels, size_t k0, size_t k, char *dst) {
     const constants c = make_constants();
     const size_t bytes = dtype == HONE_AFFINE4 ? 16 : hone_dtype_block_bytes(dtype);
     const size_t head = dtype == HONE_AFFINE4 ? 0 : dtype == HONE_Q4_1 ? 4 : 2;
+    const size_t step = compute == HONE_BF16 ? PANEL_STEP : 2 * PANEL_STEP;
     for (size_t p = 0; p < panels; p++) {
         size_t row = n0 + p * HONE_PANEL;
         const uint8_t *data = (const uint8_t *)w->data + row * w->row_bytes;
-        for (size_t block = k0 / BLOCK; block < (k0 + k) / BLOCK; block++, dst += PANEL_STEP) {
+        for (size_t block = k0 / BLOCK; block < (k0 + k) / BLOCK; block++, dst += step) {
             __m512 d, m;
             load_scales(dtype, w, row, block, HONE_PANEL, true, &d, &m);
             const uint8_t *codes = data + block * bytes + head;
             if (block * bytes % 64 < bytes)
                 fetch_rows(codes + HONE_PANEL * w->row_bytes, w->row_bytes);
             if (dtype == HONE_Q8_0)
-                unpack_bytes(&c, codes, w->row_bytes, d, m, dst);
+                unpack_bytes(&c, compute, codes, w->row_bytes, d, m, dst);
             else
-                unpack_nibbles(&c, dtype == HONE_AFFINE4, codes, w->row_bytes, d, m, dst);
+                unpack_nibbles(&c, compute, dtype == HONE_AFFINE4, codes, w->row_bytes, d, m, dst);
         }
     }
 }
@@ -223,6 +238,31 @@ INLINE __m512i row_words(hone_dtype dtype, const uint8_t *row, size_t at, size_t
     if (valid >> 16 != 0)
         high = _mm512_maskz_loadu_ps((__mmask16)(valid >> 16), row + (at + 16) * 4);
     return (__m512i)_mm512_cvtne2ps_pbh(_mm512_mul_ps(high, scale), _mm512_mul_ps(low, scale));
+}
+
+/* float32 panels from whole panels of float32 or bfloat16 rows, `k` a multiple of 32. */
+INLINE void pack_rows_f32(hone_dtype dtype, const hone_matrix *w, size_t n0, size_t panels,
+                          size_t k0, size_t k, char *dst) {
+    const size_t stride = w->row_bytes, element = dtype == HONE_BF16 ? 2 : 4;
+    for (size_t p = 0; p < panels; p++) {
+        const uint8_t *data =
+            (const uint8_t *)w->data + (n0 + p * HONE_PANEL) * stride + k0 * element;
+        for (size_t at = 0; at < k * element; at += 16) {
+            __m512i x[4];
+            if (at % 64 == 0) fetch_rows(data + HONE_PANEL * stride + at, stride);
+            load_quads(data + at, stride, x);
+#pragma GCC unroll 4
+            for (int j = 0; j < 4; j++) {
+                if (dtype == HONE_BF16) {
+                    _mm512_store_si512(dst, _mm512_slli_epi32(x[j], 16));
+                    x[j] = _mm512_and_si512(x[j], _mm512_set1_epi32((int)0xffff0000));
+                    dst += 64;
+                }
+                _mm512_store_si512(dst, x[j]);
+                dst += 64;
+            }
+        }
+    }
 }
 
 INLINE void pack_rows_dense(hone_dtype dtype, const hone_matrix *w, size_t n0, size_t n, size_t k0,
@@ -408,22 +448,91 @@ INLINE void pack_columns_quantized(hone_dtype dtype, const hone_matrix *w, size_
     }
 }
 
-/* ---- the kernel ------------------------------------------------------------------------------------ */
+/* 32 columns of a row: a block with d and m, or as many elements. */
+INLINE void columns_to_f32(hone_dtype dtype, const uint8_t *p, float d, float m, __m512 out[2]) {
+    const __m512 scale = _mm512_set1_ps(d), shift = _mm512_set1_ps(m);
+    if (dtype == HONE_F32 || dtype == HONE_BF16 || dtype == HONE_Q8_0) {
+        for (int half = 0; half < 2; half++) {
+            if (dtype == HONE_F32) {
+                out[half] = _mm512_loadu_ps(p + 64 * half);
+            } else if (dtype == HONE_BF16) {
+                __m256i words = _mm256_loadu_si256((const __m256i *)(p + 32 * half));
+                out[half] = (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(words), 16);
+            } else {
+                __m128i codes = _mm_loadu_si128((const __m128i *)(p + 16 * half));
+                out[half] = _mm512_mul_ps(scale, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes)));
+            }
+        }
+        return;
+    }
+    const __m512i bytes = widen_bytes(p);
+    out[0] = _mm512_cvtepi32_ps(_mm512_and_si512(bytes, _mm512_set1_epi32(15)));
+    out[1] = _mm512_cvtepi32_ps(_mm512_srli_epi32(bytes, 4));
+    for (int half = 0; half < 2; half++) out[half] = _mm512_fmadd_ps(scale, out[half], shift);
+    if (dtype == HONE_AFFINE4) { /* low and high nibbles alternate along the row */
+        const __m512i first =
+            _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+        const __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
+        const __m512 low = out[0], high = out[1];
+        out[0] = _mm512_permutex2var_ps(low, first, high);
+        out[1] = _mm512_permutex2var_ps(low, second, high);
+    }
+}
+
+/* float32 panels from `n` columns, a multiple of 32, of `k` rows, a multiple of DEPTHS. */
+INLINE void pack_columns_f32(hone_dtype dtype, const hone_matrix *w, size_t n0, size_t n, size_t k0,
+                             size_t k, char *dst) {
+    enum { BLOCKS = 16 };
+    const bool dense = dtype == HONE_F32 || dtype == HONE_BF16;
+    const size_t bytes = dense                   ? BLOCK * (dtype == HONE_F32 ? 4 : 2)
+                         : dtype == HONE_AFFINE4 ? 16
+                                                 : hone_dtype_block_bytes(dtype);
+    const size_t head = dense || dtype == HONE_AFFINE4 ? 0 : dtype == HONE_Q4_1 ? 4 : 2;
+    const size_t panel = k * 64, stride = w->row_bytes;
+    for (size_t row = k0; row < k0 + k; row += DEPTHS, dst += DEPTHS * 64) {
+        char *to = dst;
+        for (size_t block = 0; block < n / BLOCK; block += BLOCKS) {
+            const size_t first = n0 / BLOCK + block,
+                         count = HONE_MIN(n / BLOCK - block, (size_t)BLOCKS);
+            const uint8_t *data = (const uint8_t *)w->data + row * stride + head + first * bytes +
+                                  n0 % BLOCK * (bytes / BLOCK);
+            float d[DEPTHS][BLOCKS] = {{0}}, m[DEPTHS][BLOCKS] = {{0}};
+            for (size_t r = 0; r < DEPTHS; r++) {
+                fetch_bytes(data + (AHEAD + r) * stride, count * bytes);
+                if (dense) continue;
+                __m512 scales, shifts;
+                load_scales(dtype, w, row + r, first, count, false, &scales, &shifts);
+                _mm512_storeu_ps(d[r], scales);
+                _mm512_storeu_ps(m[r], shifts);
+            }
+            for (size_t i = 0; i < count; i++, data += bytes, to += 2 * panel) {
+                for (size_t r = 0; r < DEPTHS; r++) {
+                    __m512 out[2];
+                    columns_to_f32(dtype, data + r * stride, d[r][i], m[r][i], out);
+                    _mm512_store_ps(to + r * 64, out[0]);
+                    _mm512_store_ps(to + panel + r * 64, out[1]);
+                }
+            }
+        }
+    }
+}
+
+/* ---- the kernels ----------------------------------------------------------------------------------- */
 
 static void pack_rows_any(const hone_matrix *w, size_t n0, size_t panels, size_t k0, size_t k,
                           char *dst) {
     switch (w->dtype) {
     case HONE_Q4_0:
-        pack_rows_quantized(HONE_Q4_0, w, n0, panels, k0, k, dst);
+        pack_rows_quantized(HONE_BF16, HONE_Q4_0, w, n0, panels, k0, k, dst);
         break;
     case HONE_Q4_1:
-        pack_rows_quantized(HONE_Q4_1, w, n0, panels, k0, k, dst);
+        pack_rows_quantized(HONE_BF16, HONE_Q4_1, w, n0, panels, k0, k, dst);
         break;
     case HONE_Q8_0:
-        pack_rows_quantized(HONE_Q8_0, w, n0, panels, k0, k, dst);
+        pack_rows_quantized(HONE_BF16, HONE_Q8_0, w, n0, panels, k0, k, dst);
         break;
     default:
-        pack_rows_quantized(HONE_AFFINE4, w, n0, panels, k0, k, dst);
+        pack_rows_quantized(HONE_BF16, HONE_AFFINE4, w, n0, panels, k0, k, dst);
         break;
     }
 }
@@ -458,6 +567,12 @@ static void pack_dense(const hone_matrix *w, bool by_rows, size_t n0, size_t n, 
         pack_columns_dense(HONE_F32, w, n0, n, k0, k, scale, dst);
 }
 
+/* Quantized, and addresses of 16 rows are within 32 bits of each other. */
+static bool comes_in_blocks(const hone_matrix *w, size_t k, float scale) {
+    return hone_dtype_block(w->dtype) > 1 && scale == 1.0f && k % STEP == 0 &&
+           w->row_bytes < (size_t)1 << 26;
+}
+
 void hone_pack_bf16_avx512bf16(const hone_matrix *w, bool by_rows, size_t n0, size_t n, size_t k0,
                                size_t k, float scale, void *dst) {
     size_t whole = 0; /* columns of B that are done here */
@@ -465,8 +580,7 @@ void hone_pack_bf16_avx512bf16(const hone_matrix *w, bool by_rows, size_t n0, si
         pack_dense(w, by_rows, n0, n, k0, k, scale, dst);
         return;
     }
-    bool blocks = hone_dtype_block(w->dtype) > 1 && scale == 1.0f && k % STEP == 0 &&
-                  w->row_bytes < (size_t)1 << 26;
+    bool blocks = comes_in_blocks(w, k, scale);
     if (blocks && by_rows && k0 % BLOCK == 0) {
         whole = n / HONE_PANEL * HONE_PANEL;
         pack_rows_any(w, n0, whole / HONE_PANEL, k0, k, dst);
@@ -477,5 +591,50 @@ void hone_pack_bf16_avx512bf16(const hone_matrix *w, bool by_rows, size_t n0, si
     if (whole < n) {
         hone_pack_bf16_avx512(w, by_rows, n0 + whole, n - whole, k0, k, scale,
                               (char *)dst + whole / HONE_PANEL * panel_bytes(k));
+    }
+}
+
+/* The same, of what comes in blocks and what is dense. */
+INLINE void pack_f32_any(hone_dtype dtype, const hone_matrix *w, bool by_rows, size_t n0, size_t n,
+                         size_t k0, size_t k, char *dst) {
+    if (!by_rows)
+        pack_columns_f32(dtype, w, n0, n, k0, k, dst);
+    else if (dtype == HONE_F32 || dtype == HONE_BF16)
+        pack_rows_f32(dtype, w, n0, n / HONE_PANEL, k0, k, dst);
+    else
+        pack_rows_quantized(HONE_F32, dtype, w, n0, n / HONE_PANEL, k0, k, dst);
+}
+
+void hone_pack_f32_avx512bf16(const hone_matrix *w, bool by_rows, size_t n0, size_t n, size_t k0,
+                              size_t k, float scale, void *dst) {
+    const bool dense = (w->dtype == HONE_F32 || w->dtype == HONE_BF16) && scale == 1.0f;
+    const bool blocks = comes_in_blocks(w, k, scale) && (by_rows ? k0 : n0) % BLOCK == 0;
+    const size_t unit = by_rows ? HONE_PANEL : BLOCK;
+    const size_t whole = blocks || (dense && k % STEP == 0) ? n / unit * unit : 0; /* done here */
+    switch (w->dtype) {
+    case HONE_F32:
+        pack_f32_any(HONE_F32, w, by_rows, n0, whole, k0, k, dst);
+        break;
+    case HONE_BF16:
+        pack_f32_any(HONE_BF16, w, by_rows, n0, whole, k0, k, dst);
+        break;
+    case HONE_Q4_0:
+        pack_f32_any(HONE_Q4_0, w, by_rows, n0, whole, k0, k, dst);
+        break;
+    case HONE_Q4_1:
+        pack_f32_any(HONE_Q4_1, w, by_rows, n0, whole, k0, k, dst);
+        break;
+    case HONE_Q8_0:
+        pack_f32_any(HONE_Q8_0, w, by_rows, n0, whole, k0, k, dst);
+        break;
+    case HONE_AFFINE4:
+        pack_f32_any(HONE_AFFINE4, w, by_rows, n0, whole, k0, k, dst);
+        break;
+    default:
+        break;
+    }
+    if (whole < n) {
+        hone_pack_f32_avx512(w, by_rows, n0 + whole, n - whole, k0, k, scale,
+                             (char *)dst + whole * k * sizeof(float));
     }
 }
