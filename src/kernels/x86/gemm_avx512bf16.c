@@ -18,7 +18,8 @@ enum {
     PANELS = 4,
     LAST_ROWS = 4,  /* where no more are left */
     MOST_ROWS = 12, /* of a tile of one or two panels */
-    THIN = 8,       /* columns, at most, that two pairs of depths are multiplied by at once */
+    THIN =
+        8, /* columns of a last panel, at most, that are multiplied two pairs of depths at once */
     THIN_DEPTHS = 4,
     LINE = 32 /* elements of a cache line */
 };
@@ -38,11 +39,15 @@ typedef struct ahead {
     size_t rows, lda;
 } ahead;
 
+INLINE size_t panel_bytes(size_t depth) {
+    return HONE_CEIL_DIV(depth, HONE_PANEL_DEPTH) * HONE_PANEL_DEPTH * HONE_PANEL *
+           sizeof(hone_bf16);
+}
+
 INLINE product take(const void *a, size_t lda, const void *b, size_t depth, size_t k, int rows,
                     size_t row, size_t last, size_t first_panel) {
     product p = {.k = k};
-    p.panel =
-        HONE_CEIL_DIV(depth, HONE_PANEL_DEPTH) * HONE_PANEL_DEPTH * HONE_PANEL * sizeof(hone_bf16);
+    p.panel = panel_bytes(depth);
     p.b = (const char *)b + first_panel * p.panel;
     for (size_t r = 0; r < (size_t)rows; r++)
         p.a[r] = (const hone_bf16 *)a + HONE_MIN(row + r, last) * lda;
@@ -190,7 +195,7 @@ INLINE void compute_tile(const hone_gemm *g, int rows, int panels, size_t row, s
     }
 }
 
-/* ---- at most eight columns ------------------------------------------------------------------------- */
+/* ---- a last panel of at most eight columns -------------------------------------------------------- */
 
 /* Columns 0-7 of two pairs of depths: lanes 2j and 2j+1 are column j's. */
 INLINE __m512bh two_pairs(const char *b) {
@@ -242,21 +247,23 @@ INLINE void multiply_thin(__m512 acc[MOST_ROWS], int rows, const hone_bf16 *a, s
     }
 }
 
-INLINE void compute_thin(const hone_gemm *g, int rows, size_t row, ahead next) {
+INLINE void compute_thin_tile(const hone_gemm *g, int rows, size_t row, size_t panel, ahead next) {
     __m512 acc[MOST_ROWS];
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++) acc[r] = _mm512_setzero_ps();
-    multiply_thin(acc, rows, (const hone_bf16 *)g->a + row * g->lda, g->lda, g->b, g->k, &next);
+    multiply_thin(acc, rows, (const hone_bf16 *)g->a + row * g->lda, g->lda,
+                  (const char *)g->b + panel * panel_bytes(g->b_depth > 0 ? g->b_depth : g->k),
+                  g->k, &next);
     if (g->k2 > 0) {
         const ahead none = {0};
-        multiply_thin(acc, rows, (const hone_bf16 *)g->a2 + row * g->lda2, g->lda2, g->b2, g->k2,
-                      &none);
+        multiply_thin(acc, rows, (const hone_bf16 *)g->a2 + row * g->lda2, g->lda2,
+                      (const char *)g->b2 + panel * panel_bytes(g->k2), g->k2, &none);
     }
     const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 0, 2, 4, 6, 8, 10, 12, 14);
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++) {
         __m512 sum = _mm512_add_ps(acc[r], _mm512_movehdup_ps(acc[r]));
-        store_vector(g, _mm512_permutexvar_ps(even, sum), row + (size_t)r, 0);
+        store_vector(g, _mm512_permutexvar_ps(even, sum), row + (size_t)r, panel * HONE_PANEL);
     }
 }
 
@@ -293,20 +300,26 @@ INLINE void compute_narrow(const hone_gemm *g, size_t row, size_t panel, size_t 
     }
 }
 
-void hone_gemm_bf16_avx512bf16(const hone_gemm *g) {
-    assert(!g->accumulate || g->c_dtype == HONE_F32);
-    if (g->n <= THIN) {
-        size_t row = 0;
-        for (; row + MOST_ROWS <= g->m; row += MOST_ROWS)
-            compute_thin(g, MOST_ROWS, row, share(g, row + MOST_ROWS, MOST_ROWS, 0, 1));
-        for (; row + 4 <= g->m; row += 4) compute_thin(g, 4, row, (ahead){0});
-        for (; row < g->m; row++) compute_thin(g, 1, row, (ahead){0});
+/* At most 12 rows times the last panel. */
+INLINE void compute_thin(const hone_gemm *g, size_t row, size_t panel) {
+    const size_t end = HONE_MIN(row + MOST_ROWS, g->m);
+    if (end - row == MOST_ROWS) {
+        ahead next = panel > 0 ? (ahead){0} : share(g, row + MOST_ROWS, MOST_ROWS, 0, 1);
+        compute_thin_tile(g, MOST_ROWS, row, panel, next);
         return;
     }
-    size_t panels = HONE_CEIL_DIV(g->n, HONE_PANEL);
+    for (; row + 4 <= end; row += 4) compute_thin_tile(g, 4, row, panel, (ahead){0});
+    for (; row < end; row++) compute_thin_tile(g, 1, row, panel, (ahead){0});
+}
+
+void hone_gemm_bf16_avx512bf16(const hone_gemm *g) {
+    assert(!g->accumulate || g->c_dtype == HONE_F32);
+    const bool thin = g->n % HONE_PANEL > 0 && g->n % HONE_PANEL <= THIN;
+    size_t panels = g->n / HONE_PANEL + (g->n % HONE_PANEL > THIN ? 1 : 0);
     size_t narrow = panels % PANELS < 3 ? panels % PANELS : 0;
     if (g->m == 1) {
         for (size_t p = 0; p < panels; p++) compute_tile(g, 1, 1, 0, p, (ahead){0});
+        if (thin) compute_thin(g, 0, panels);
         return;
     }
     for (size_t row = 0; row < g->m; row += MOST_ROWS) {
@@ -317,5 +330,6 @@ void hone_gemm_bf16_avx512bf16(const hone_gemm *g) {
                 compute_rows(g, LAST_ROWS, at, panels - narrow);
         }
         if (narrow > 0) compute_narrow(g, row, panels - narrow, narrow);
+        if (thin) compute_thin(g, row, panels);
     }
 }
