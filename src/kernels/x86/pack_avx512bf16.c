@@ -1,4 +1,5 @@
-/* kernels/x86/pack_avx512bf16: bfloat16 and float32 panels from weights of any type, unpacked on the way. Layer kernels.
+/* kernels/x86/pack_avx512bf16: bfloat16 and float32 panels from weights of any type, unpacked on the way. Layer
+ * kernels.
  *
  * Where a column of B is a row of w, 16 rows are transposed while they are still codes, four to a
  * word, so that a vector holds one depth of 16 columns and a scale is a vector too. Where it is not, a
