@@ -78,7 +78,7 @@ static size_t each_item(backward_job *job, backward_item_fn *fn, void *sum) {
         size_t queries = hone_segment_queries(segment), total = 0;
         size_t chunks = HONE_MAX(HONE_MIN(queries / CHUNK_QUERIES, (size_t)MOST_CHUNKS), 1);
         for (size_t q = 0; q < queries; q += job->tile)
-            total += 32 + hone_segment_visible(segment, q);
+            total += 128 + hone_segment_visible(segment, q);
         for (size_t head = 0; head < args->kv_heads; head++) {
             size_t q = 0, done = 0;
             for (size_t chunk = 0; chunk < chunks; chunk++) {
@@ -89,8 +89,8 @@ static size_t each_item(backward_job *job, backward_item_fn *fn, void *sum) {
                                       .offset = offset,
                                       .last = chunk + 1 == chunks};
                 while (q < queries && done * chunks < total * (chunk + 1)) {
-                    item.cost += 32 + hone_segment_visible(segment, q);
-                    done += 32 + hone_segment_visible(segment, q);
+                    item.cost += 128 + hone_segment_visible(segment, q);
+                    done += 128 + hone_segment_visible(segment, q);
                     q = HONE_MIN(q + job->tile, queries);
                 }
                 item.q_end = q;
