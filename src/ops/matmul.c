@@ -20,7 +20,8 @@ enum {
     PACKING_ROWS =
         96, /* packing a column costs about what multiplying it by these many rows does */
     SHARED_ROWS =
-        96, /* of A in a piece that any thread may take: a multiple of every kernel's tile */
+        96, /* of A in a piece that any thread may take: a multiple of every bfloat16 kernel's tile, */
+    SHARED_ROWS_F32 = 48, /* and of every float32 kernel's, which takes twice the time */
     FEW_ROWS =
         1, /* at most these many rows of A are multiplied without packing: two cost as much as packing */
     FEW_GRAIN = 16 /* columns of C that a thread owns together then: a cache line of float32 */
@@ -162,17 +163,17 @@ static void multiply_part(const job *j) {
 /* The last blocks of all parts, rows by rows, by whoever is free. */
 static void multiply_last(const job *j) {
     const hone_matmul_args *args = j->args;
+    const size_t together = j->ctx->compute == HONE_F32 ? SHARED_ROWS_F32 : SHARED_ROWS;
     area own = area_of(j, j->ctx->team.rank);
-    size_t pieces = own.cols_begin < own.cols_end
-                        ? HONE_CEIL_DIV(own.rows_end - own.rows_begin, SHARED_ROWS)
-                        : 0;
+    size_t pieces =
+        own.cols_begin < own.cols_end ? HONE_CEIL_DIV(own.rows_end - own.rows_begin, together) : 0;
     hone_shares shares = hone_shares_open(j->ctx->team, pieces);
     int owner;
     for (size_t piece; hone_shares_next(&shares, &owner, &piece);) {
         area p = area_of(j, owner);
-        size_t row = p.rows_begin + piece * SHARED_ROWS, col = last_group(j, &p);
-        multiply(j, owner, row, HONE_MIN(p.rows_end - row, (size_t)SHARED_ROWS), col,
-                 p.cols_end - col, (args->k - 1) / j->depth * j->depth);
+        size_t row = p.rows_begin + piece * together, col = last_group(j, &p);
+        multiply(j, owner, row, HONE_MIN(p.rows_end - row, together), col, p.cols_end - col,
+                 (args->k - 1) / j->depth * j->depth);
     }
 }
 

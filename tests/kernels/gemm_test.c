@@ -150,7 +150,7 @@ static void run_kinds(const hone_kernels *kernels, const char *tier, hone_dtype 
 
 static void sizes(const hone_kernels *kernels, const char *tier) {
     static const size_t rows[] = {1, 2, 7, 8, 15, 16, 17, 31, 32, 33, 61};
-    static const size_t cols[] = {1, 3, 15, 16, 17, 31, 32, 33, 48, 67, 97};
+    static const size_t cols[] = {1, 3, 8, 15, 16, 17, 25, 31, 32, 33, 48, 67, 97};
     static const size_t depths[] = {1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         for (size_t j = 0; j < sizeof cols / sizeof *cols; j++) {

@@ -95,6 +95,26 @@ static void test_sizes(void **state) {
     each_tier(sizes);
 }
 
+/* More rows than are paired together: the sums go on where they were. */
+static void many_rows(const hone_kernels *kernels, const char *tier) {
+    static const size_t rows[] = {1024, 1025, 1026, 2051}, ranks[] = {1, 2, 3, 8, 13};
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        for (size_t i = 0; i < sizeof ranks / sizeof *ranks; i++) {
+            problem p = problem_new((r + i) % 4 ? HONE_BF16 : HONE_F32, rows[r], ranks[i],
+                                    i % 2 ? 71 : 229);
+            hone_thin_outer job = problem_job(&p, 5, p.n);
+            kernels->thin_outer(&job);
+            check(&p, 5, p.n, tier);
+            problem_free(&p);
+        }
+    }
+}
+
+static void test_many_rows(void **state) {
+    (void)state;
+    each_tier(many_rows);
+}
+
 /* A column has the bits that it has alone. */
 static void alone(const hone_kernels *kernels, const char *tier) {
     (void)tier;
@@ -123,6 +143,8 @@ static void test_alone(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sizes), cmocka_unit_test(test_alone)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sizes),
+                                       cmocka_unit_test(test_many_rows),
+                                       cmocka_unit_test(test_alone)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
