@@ -12,6 +12,7 @@
 #define HONE_KERNELS_KERNELS_H
 
 #include "base/dtype.h"
+#include "base/size.h"
 #include "base/status.h"
 
 /* ---- matrices ---------------------------------------------------------------------------- */
@@ -46,6 +47,11 @@ typedef void hone_unpack_fn(const hone_matrix *w, size_t row, size_t col, size_t
  */
 #define HONE_PANEL 16
 #define HONE_PANEL_DEPTH 32 /* bfloat16 panels are padded to a multiple of this in k */
+
+/* Bytes of a bfloat16 panel of depth k. */
+static inline size_t hone_panel_bytes_bf16(size_t k) {
+    return HONE_CEIL_DIV(k, HONE_PANEL_DEPTH) * HONE_PANEL_DEPTH * HONE_PANEL * sizeof(hone_bf16);
+}
 
 /* Bytes of packed B for n columns and depth k in compute type F32 or BF16. */
 size_t hone_pack_bytes(hone_dtype compute, size_t n, size_t k);

@@ -16,8 +16,7 @@ hone_matrix hone_matrix_dense(const void *data, hone_dtype dtype, size_t rows, s
 size_t hone_pack_bytes(hone_dtype compute, size_t n, size_t k) {
     size_t panels = HONE_CEIL_DIV(n, HONE_PANEL);
     if (compute == HONE_F32) return panels * k * HONE_PANEL * sizeof(float);
-    size_t depth = HONE_CEIL_DIV(k, HONE_PANEL_DEPTH) * HONE_PANEL_DEPTH;
-    return panels * depth * HONE_PANEL * sizeof(hone_bf16);
+    return panels * hone_panel_bytes_bf16(k);
 }
 
 size_t hone_tiles_bytes(const hone_matrix *w) {

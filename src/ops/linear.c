@@ -65,9 +65,10 @@ void hone_linear_add_outer(hone_ctx *ctx, size_t rows, const void *u, size_t m, 
     outer(ctx, rows, u, m, v, n, dw, true);
 }
 
-/* sum [n, m] float32 = v^T u for a thin v: columns [*begin, *end) of it are the caller's, and there. */
-static void thin_outer(hone_ctx *ctx, size_t rows, const void *u, size_t m, const void *v, size_t n,
-                       float *sum, size_t *begin, size_t *end) {
+/* sum [n, m] float32 = v^T u for a thin v. Columns [*begin, *end), this thread's, are complete then; others may not be
+ * yet. */
+static void sum_thin(hone_ctx *ctx, size_t rows, const void *u, size_t m, const void *v, size_t n,
+                     float *sum, size_t *begin, size_t *end) {
     hone_split(ctx->team, m, SUM_COLUMNS, begin, end);
     if (n > THIN) {
         outer(ctx, rows, v, n, u, m, sum, false);
@@ -93,14 +94,16 @@ static void add_thin(hone_ctx *ctx, size_t rows, const void *u, size_t m, const 
     hone_arena_mark mark = hone_arena_get_mark(&ctx->arena);
     float *sum = hone_arena_scratch(&ctx->arena, n * m * sizeof *sum);
     size_t begin, end;
-    thin_outer(ctx, rows, u, m, v, n, sum, &begin, &end);
+    sum_thin(ctx, rows, u, m, v, n, sum, &begin, &end);
     if (!hone_ctx_planning(ctx)) {
-        for (size_t j = 0; j < n && !turned; j++) {
-            const size_t at = j * m + begin;
-            ctx->kernels->scale(end - begin, scale, sum + at, HONE_F32, dw + at, HONE_F32, true);
-        }
-        for (size_t i = begin; i < end && turned; i++) {
-            for (size_t j = 0; j < n; j++) dw[i * n + j] += scale * sum[j * m + i];
+        for (size_t j = 0; j < n; j++) {
+            const float *row = sum + j * m;
+            if (turned) {
+                for (size_t i = begin; i < end; i++) dw[i * n + j] += scale * row[i];
+            } else {
+                ctx->kernels->scale(end - begin, scale, row + begin, HONE_F32, dw + j * m + begin,
+                                    HONE_F32, true);
+            }
         }
         hone_barrier(ctx->team);
     }

@@ -21,7 +21,7 @@ enum {
         96, /* packing a column costs about what multiplying it by these many rows does */
     SHARED_ROWS =
         96, /* of A in a piece that any thread may take: a multiple of every bfloat16 kernel's tile, */
-    SHARED_ROWS_F32 = 48, /* and of every float32 kernel's, which takes twice the time */
+    SHARED_ROWS_F32 = 48, /* and of every float32 kernel's: a row takes twice the time there */
     FEW_ROWS =
         1, /* at most these many rows of A are multiplied without packing: two cost as much as packing */
     FEW_GRAIN = 16 /* columns of C that a thread owns together then: a cache line of float32 */

@@ -201,6 +201,21 @@ static void alone(const hone_kernels *kernels, const char *tier) {
             kernel(&one);
             assert_memory_equal(row, whole + r * p.n, 16 * sizeof *row);
         }
+        if (bias) { /* the last panel alone */
+            hone_gemm last = problem_gemm(&p, whole, p.n, HONE_F32);
+            const size_t first = p.n / 16 * 16;
+            float *part = calloc(p.m * 16, sizeof *part);
+            last.n = p.n - first;
+            last.b = (const char *)last.b + hone_pack_bytes(compute, first, last.k);
+            last.b2 = (const char *)last.b2 + hone_pack_bytes(compute, first, last.k2);
+            last.bias += first;
+            last.c = part;
+            last.ldc = 16;
+            kernel(&last);
+            for (size_t r = 0; r < p.m; r++)
+                assert_memory_equal(part + r * 16, whole + r * p.n + first, last.n * sizeof *part);
+            free(part);
+        }
         free(whole);
         free(row);
         problem_free(&p);

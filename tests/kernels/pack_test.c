@@ -41,6 +41,9 @@ static void pack_ranges(const hone_kernels *kernels, const test_matrix *t, hone_
     }
     pack_range(kernels, t, compute, true, 0, rows, 0, cols, 1);
     pack_range(kernels, t, compute, true, 1, rows - 1, 32, cols - 32, 2);
+    pack_range(kernels, t, compute, true, 1, rows - 1, 32, cols - 32, 1);
+    pack_range(kernels, t, compute, true, 5, rows - 5, cols - 96, 96, 1);
+    pack_range(kernels, t, compute, true, 1, 33, 7, 64, 1); /* begins inside of a block */
     pack_range(kernels, t, compute, false, 0, cols, 0, rows, 1);
     pack_range(kernels, t, compute, false, 32, cols - 32, 3, rows - 3, 1);
     /* whole blocks of both, more than are decoded together, and a rest of columns */

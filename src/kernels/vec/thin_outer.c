@@ -82,7 +82,7 @@ enum {
 
 /* Pairs of rows of thin, paired once for all columns: beside vdpbf16ps there is little room for shuffles. */
 typedef struct thin_pairs {
-    size_t row, rows; /* those of `a` that they are */
+    size_t row, rows; /* the first of them in `a`, and how many */
     _Alignas(64) uint32_t pair[PAIRS * TILE_ROWS];
 } thin_pairs;
 
@@ -92,6 +92,11 @@ VEC_INLINE void pair_thin(const hone_thin_outer *a, int m, size_t i, size_t row,
     to->rows = HONE_MIN(a->rows - row, (size_t)2 * PAIRS);
     const hone_bf16 *even = (const hone_bf16 *)a->thin + row * a->ld_thin + i;
     uint32_t *pair = to->pair;
+    if (m == 1 && a->ld_thin == 1) { /* they lie as pairs */
+        pair[to->rows / 2] = 0;
+        memcpy(pair, even, to->rows * sizeof *even);
+        return;
+    }
     for (size_t r = 0; r < to->rows; r += 2, even += 2 * a->ld_thin, pair += m) {
         const bool both = r + 1 < to->rows; /* else the last row is paired with zeros */
         if (m == TILE_ROWS) {
@@ -123,8 +128,8 @@ VEC_INLINE void join_line(__m512 line[2]) {
     line[0] = first;
 }
 
-/* Adds the pairs' part to rows [i, i+m) of c, or begins them with it, and `lines` times 32 columns from j on, of the
- * last of which `cut` are there. */
+/* Rows [i, i+m) of c, `lines` times 32 columns from j on, the last line cut to `cut`: adds the products of these pairs,
+ * or starts the sums where they are the first. */
 VEC_INLINE void tile_pairs(const hone_thin_outer *a, const thin_pairs *thin, int m, int lines,
                            size_t i, size_t j, size_t cut) {
     const hone_bf16 *wide = (const hone_bf16 *)a->wide + thin->row * a->ld_wide + j;
@@ -159,8 +164,8 @@ VEC_INLINE void tile_pairs(const hone_thin_outer *a, const thin_pairs *thin, int
             const uintptr_t address = (uintptr_t)at, row = a->ld_wide * sizeof *at;
             _mm_prefetch((const char *)(address + AHEAD * row), _MM_HINT_T0);
             _mm_prefetch((const char *)(address + (AHEAD + 1) * row), _MM_HINT_T0);
-            _mm_prefetch((const char *)(address + 64), _MM_HINT_T1);
-            _mm_prefetch((const char *)(address + row + 64), _MM_HINT_T1);
+            _mm_prefetch((const char *)(address + 64 * (size_t)lines), _MM_HINT_T1);
+            _mm_prefetch((const char *)(address + row + 64 * (size_t)lines), _MM_HINT_T1);
         }
 #pragma GCC unroll 16
         for (int k = 0; k < m; k++) {
@@ -187,7 +192,8 @@ VEC_INLINE void tile_pairs(const hone_thin_outer *a, const thin_pairs *thin, int
 /* Rows [i, i+m) of c. */
 VEC_INLINE void rows_pairs(const hone_thin_outer *a, int m, size_t i) {
     thin_pairs thin;
-    for (size_t row = 0; row < a->rows; row += 2 * PAIRS) {
+    size_t row = 0;
+    do { /* once where there are no rows: the sums are 0 then */
         pair_thin(a, m, i, row, &thin);
         size_t j = a->begin;
         for (; m == 1 && j + MOST_LINES * LINE <= a->end; j += MOST_LINES * LINE)
@@ -196,7 +202,8 @@ VEC_INLINE void rows_pairs(const hone_thin_outer *a, int m, size_t i) {
             tile_pairs(a, &thin, 1, 2, i, j, LINE);
         for (; j < a->end; j += LINE)
             tile_pairs(a, &thin, m, 1, i, j, HONE_MIN(a->end - j, (size_t)LINE));
-    }
+        row += 2 * (size_t)PAIRS;
+    } while (row < a->rows);
 }
 
 VEC_INLINE void thin_outer_pairs(const hone_thin_outer *a) {

@@ -3,7 +3,9 @@
  * A tile is 6 rows x 4 panels: 24 accumulators, four vectors of B and one pair of A broadcast from
  * memory; where one or two panels are left, 12 rows are taken together. Rows past the end repeat the
  * last one and are not stored, so a row's bits do not depend on its neighbours. A's last odd element
- * is paired with zero without reading past the row.
+ * is paired with zero without reading past the row. The last panel, where it has at most eight columns, is
+ * multiplied two pairs of depths at a time, whose sums are added at the end; A's last elements are filled
+ * up to four with zeros then.
  *
  * The rows of A that come next are asked for while a tile is multiplied, some rows by each tile: the
  * processor's own prefetching stops at every row, and waiting for them took up to a tenth of the time.
@@ -39,15 +41,10 @@ typedef struct ahead {
     size_t rows, lda;
 } ahead;
 
-INLINE size_t panel_bytes(size_t depth) {
-    return HONE_CEIL_DIV(depth, HONE_PANEL_DEPTH) * HONE_PANEL_DEPTH * HONE_PANEL *
-           sizeof(hone_bf16);
-}
-
 INLINE product take(const void *a, size_t lda, const void *b, size_t depth, size_t k, int rows,
                     size_t row, size_t last, size_t first_panel) {
     product p = {.k = k};
-    p.panel = panel_bytes(depth);
+    p.panel = hone_panel_bytes_bf16(depth);
     p.b = (const char *)b + first_panel * p.panel;
     for (size_t r = 0; r < (size_t)rows; r++)
         p.a[r] = (const hone_bf16 *)a + HONE_MIN(row + r, last) * lda;
@@ -205,9 +202,11 @@ INLINE __m512bh two_pairs(const char *b) {
                                                _mm512_load_si512(b + 64));
 }
 
-/* `rows` rows, 1, 4 or 12, that all exist: four of them are one pointer and two distances, which leaves registers. */
+/* `rows` rows, 1, 4 or 12, that all exist: a[g] is row 4g, `stride` and `stride3` are one and three rows in bytes. That
+ * takes fewer registers than an address for each. */
 INLINE const char *multiply_thin_depths(__m512 acc[MOST_ROWS], int rows, const char *a[3],
-                                        size_t lda, size_t lda3, const char *b, size_t depths) {
+                                        size_t stride, size_t stride3, const char *b,
+                                        size_t depths) {
 #pragma GCC unroll 8
     for (size_t i = 0; i < depths; i += THIN_DEPTHS, b += 2 * 64) {
         const __m512bh bv = two_pairs(b);
@@ -215,7 +214,8 @@ INLINE const char *multiply_thin_depths(__m512 acc[MOST_ROWS], int rows, const c
         for (int r = 0; r < rows; r++) {
             int64_t pairs;
             memcpy(&pairs,
-                   a[r / 4] + i * sizeof(hone_bf16) + (r % 4 == 3 ? lda3 : (size_t)(r % 4) * lda),
+                   a[r / 4] + i * sizeof(hone_bf16) +
+                       (r % 4 == 3 ? stride3 : (size_t)(r % 4) * stride),
                    sizeof pairs);
             acc[r] = _mm512_dpbf16_ps(acc[r], (__m512bh)_mm512_set1_epi64(pairs), bv);
         }
@@ -252,12 +252,13 @@ INLINE void compute_thin_tile(const hone_gemm *g, int rows, size_t row, size_t p
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++) acc[r] = _mm512_setzero_ps();
     multiply_thin(acc, rows, (const hone_bf16 *)g->a + row * g->lda, g->lda,
-                  (const char *)g->b + panel * panel_bytes(g->b_depth > 0 ? g->b_depth : g->k),
+                  (const char *)g->b +
+                      panel * hone_panel_bytes_bf16(g->b_depth > 0 ? g->b_depth : g->k),
                   g->k, &next);
     if (g->k2 > 0) {
         const ahead none = {0};
         multiply_thin(acc, rows, (const hone_bf16 *)g->a2 + row * g->lda2, g->lda2,
-                      (const char *)g->b2 + panel * panel_bytes(g->k2), g->k2, &none);
+                      (const char *)g->b2 + panel * hone_panel_bytes_bf16(g->k2), g->k2, &none);
     }
     const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 0, 2, 4, 6, 8, 10, 12, 14);
 #pragma GCC unroll 16

@@ -51,7 +51,15 @@ INLINE void store_pair(const constants *c, hone_dtype compute, __m512 even, __m5
     }
 }
 
-INLINE size_t panel_bytes(size_t k) { return HONE_CEIL_DIV(k, STEP) * PANEL_STEP; }
+/* Bytes of 32 elements of a row, and of the scales before their codes. */
+INLINE size_t run_bytes(hone_dtype dtype) {
+    if (dtype == HONE_AFFINE4) return 16;
+    return BLOCK / hone_dtype_block(dtype) * hone_dtype_block_bytes(dtype);
+}
+INLINE size_t run_head(hone_dtype dtype) {
+    if (dtype == HONE_Q4_1) return 4;
+    return dtype == HONE_Q4_0 || dtype == HONE_Q8_0 ? 2 : 0;
+}
 
 /* Turns x[i] = (row i, row 4+i, row 8+i, row 12+i), four words of each, into x[j] = word j of rows 0-15. */
 INLINE void transpose_quads(__m512i x[4]) {
@@ -82,7 +90,8 @@ INLINE void fetch_rows(const uint8_t *p, size_t stride) {
 /* Asks for `bytes` from p on. (Past the last row it asks in vain.) */
 INLINE void fetch_bytes(const uint8_t *p, size_t bytes) {
     for (size_t i = 0; i < bytes; i += 64) _mm_prefetch((const char *)p + i, _MM_HINT_T0);
-    _mm_prefetch((const char *)p + bytes - 1, _MM_HINT_T0); /* of a line that was begun before p */
+    _mm_prefetch((const char *)p + bytes - 1,
+                 _MM_HINT_T0); /* the last line, where p is inside of one */
 }
 
 /* ---- scales: value = d * code + m ---------------------------------------------------------------- */
@@ -195,8 +204,7 @@ INLINE void unpack_bytes(const constants *c, hone_dtype compute, const uint8_t *
 INLINE void pack_rows_quantized(hone_dtype compute, hone_dtype dtype, const hone_matrix *w,
                                 size_t n0, size_t panels, size_t k0, size_t k, char *dst) {
     const constants c = make_constants();
-    const size_t bytes = dtype == HONE_AFFINE4 ? 16 : hone_dtype_block_bytes(dtype);
-    const size_t head = dtype == HONE_AFFINE4 ? 0 : dtype == HONE_Q4_1 ? 4 : 2;
+    const size_t bytes = run_bytes(dtype), head = run_head(dtype);
     const size_t step = compute == HONE_BF16 ? PANEL_STEP : 2 * PANEL_STEP;
     for (size_t p = 0; p < panels; p++) {
         size_t row = n0 + p * HONE_PANEL;
@@ -327,7 +335,7 @@ INLINE void pack_columns_dense(hone_dtype dtype, const hone_matrix *w, size_t n0
                                size_t k0, size_t k, float scale, char *dst) {
     const constants c = make_constants();
     const __m512 factor = _mm512_set1_ps(scale);
-    const size_t panel = panel_bytes(k), stride = w->row_bytes;
+    const size_t panel = hone_panel_bytes_bf16(k), stride = w->row_bytes;
     for (size_t i = 0; i < panel / 32; i += DEPTHS, dst += DEPTHS * 32) {
         const uint8_t *data = (const uint8_t *)w->data + (k0 + i) * stride;
         for (size_t j = 0; j < n; j += STEP) {
@@ -358,6 +366,14 @@ INLINE __m512i widen_bytes(const uint8_t *p) {
     return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
 }
 
+/* Words of low and of high nibbles as they alternate along the row. */
+INLINE void alternate(__m512i words[2]) {
+    const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    const __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(8)), low = words[0];
+    words[0] = _mm512_permutex2var_epi32(low, first, words[1]);
+    words[1] = _mm512_permutex2var_epi32(low, second, words[1]);
+}
+
 /* 32 columns of two rows from their 4-bit codes. */
 INLINE void columns_nibbles(const constants *c, bool affine, row_pair rows, __m512i table,
                             __m512i out[2]) {
@@ -371,13 +387,7 @@ INLINE void columns_nibbles(const constants *c, bool affine, row_pair rows, __m5
     high = _mm512_permutexvar_epi16(high, table);
     out[0] = low;
     out[1] = high;
-    if (affine) { /* low and high nibbles alternate along the row */
-        const __m512i first =
-            _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-        out[0] = _mm512_permutex2var_epi32(low, first, high);
-        out[1] =
-            _mm512_permutex2var_epi32(low, _mm512_add_epi32(first, _mm512_set1_epi32(8)), high);
-    }
+    if (affine) alternate(out);
     (void)c;
 }
 
@@ -415,9 +425,8 @@ INLINE void pack_columns_quantized(hone_dtype dtype, const hone_matrix *w, size_
                                    size_t k0, size_t k, char *dst) {
     enum { PAIRS = DEPTHS / 2, BLOCKS = 16 };
     const constants c = make_constants();
-    const size_t bytes = dtype == HONE_AFFINE4 ? 16 : hone_dtype_block_bytes(dtype);
-    const size_t head = dtype == HONE_AFFINE4 ? 0 : dtype == HONE_Q4_1 ? 4 : 2;
-    const size_t panel = panel_bytes(k), stride = w->row_bytes;
+    const size_t bytes = run_bytes(dtype), head = run_head(dtype);
+    const size_t panel = hone_panel_bytes_bf16(k), stride = w->row_bytes;
     for (size_t depth = 0; depth < k; depth += DEPTHS, dst += PAIRS * 64) {
         const size_t row = k0 + depth;
         char *to = dst;
@@ -469,14 +478,7 @@ INLINE void columns_to_f32(hone_dtype dtype, const uint8_t *p, float d, float m,
     out[0] = _mm512_cvtepi32_ps(_mm512_and_si512(bytes, _mm512_set1_epi32(15)));
     out[1] = _mm512_cvtepi32_ps(_mm512_srli_epi32(bytes, 4));
     for (int half = 0; half < 2; half++) out[half] = _mm512_fmadd_ps(scale, out[half], shift);
-    if (dtype == HONE_AFFINE4) { /* low and high nibbles alternate along the row */
-        const __m512i first =
-            _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-        const __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
-        const __m512 low = out[0], high = out[1];
-        out[0] = _mm512_permutex2var_ps(low, first, high);
-        out[1] = _mm512_permutex2var_ps(low, second, high);
-    }
+    if (dtype == HONE_AFFINE4) alternate((__m512i *)out);
 }
 
 /* float32 panels from `n` columns, a multiple of 32, of `k` rows, a multiple of DEPTHS. */
@@ -484,10 +486,7 @@ INLINE void pack_columns_f32(hone_dtype dtype, const hone_matrix *w, size_t n0, 
                              size_t k, char *dst) {
     enum { BLOCKS = 16 };
     const bool dense = dtype == HONE_F32 || dtype == HONE_BF16;
-    const size_t bytes = dense                   ? BLOCK * (dtype == HONE_F32 ? 4 : 2)
-                         : dtype == HONE_AFFINE4 ? 16
-                                                 : hone_dtype_block_bytes(dtype);
-    const size_t head = dense || dtype == HONE_AFFINE4 ? 0 : dtype == HONE_Q4_1 ? 4 : 2;
+    const size_t bytes = run_bytes(dtype), head = run_head(dtype);
     const size_t panel = k * 64, stride = w->row_bytes;
     for (size_t row = k0; row < k0 + k; row += DEPTHS, dst += DEPTHS * 64) {
         char *to = dst;
@@ -590,11 +589,11 @@ void hone_pack_bf16_avx512bf16(const hone_matrix *w, bool by_rows, size_t n0, si
     }
     if (whole < n) {
         hone_pack_bf16_avx512(w, by_rows, n0 + whole, n - whole, k0, k, scale,
-                              (char *)dst + whole / HONE_PANEL * panel_bytes(k));
+                              (char *)dst + whole / HONE_PANEL * hone_panel_bytes_bf16(k));
     }
 }
 
-/* The same, of what comes in blocks and what is dense. */
+/* Whole panels, or whole blocks of 32 columns where those are w's too; scale 1, k a multiple of 32. */
 INLINE void pack_f32_any(hone_dtype dtype, const hone_matrix *w, bool by_rows, size_t n0, size_t n,
                          size_t k0, size_t k, char *dst) {
     if (!by_rows)

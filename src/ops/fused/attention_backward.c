@@ -23,6 +23,7 @@ enum { LSE };
 #define CHUNK_QUERIES 256 /* a segment has an item for every so many queries, */
 #define MOST_CHUNKS 4     /* at most so many: each costs partials of its own */
 #define SUM_ROWS 64
+#define TILE_COST 128 /* what a tile takes beside its keys, in keys */
 
 /* The query rows [q, q_end) of one kv head of one segment, and its partials. */
 typedef struct backward_item {
@@ -68,8 +69,13 @@ static size_t keys_seen(const hone_segment *segment, size_t q, size_t q_end) {
     return q < q_end ? hone_segment_visible(segment, q_end - 1) : 0;
 }
 
+/* Of the tile from q on, in keys that each of its rows sees. */
+static size_t tile_cost(const hone_segment *segment, size_t q) {
+    return TILE_COST + hone_segment_visible(segment, q);
+}
+
 /* Calls fn for every item in order, with the cost of those before it. The cuts between items depend on the shape
- * alone: each of a segment's chunks has about the same number of scores. Returns the partials' elements. */
+ * alone: each of a segment's chunks costs about the same. Returns the partials' elements. */
 static size_t each_item(backward_job *job, backward_item_fn *fn, void *sum) {
     const hone_attention_args *args = job->args;
     size_t before = 0, offset = 0, start = 0;
@@ -77,8 +83,7 @@ static size_t each_item(backward_job *job, backward_item_fn *fn, void *sum) {
         const hone_segment *segment = &args->segments[s];
         size_t queries = hone_segment_queries(segment), total = 0;
         size_t chunks = HONE_MAX(HONE_MIN(queries / CHUNK_QUERIES, (size_t)MOST_CHUNKS), 1);
-        for (size_t q = 0; q < queries; q += job->tile)
-            total += 128 + hone_segment_visible(segment, q);
+        for (size_t q = 0; q < queries; q += job->tile) total += tile_cost(segment, q);
         for (size_t head = 0; head < args->kv_heads; head++) {
             size_t q = 0, done = 0;
             for (size_t chunk = 0; chunk < chunks; chunk++) {
@@ -89,8 +94,8 @@ static size_t each_item(backward_job *job, backward_item_fn *fn, void *sum) {
                                       .offset = offset,
                                       .last = chunk + 1 == chunks};
                 while (q < queries && done * chunks < total * (chunk + 1)) {
-                    item.cost += 128 + hone_segment_visible(segment, q);
-                    done += 128 + hone_segment_visible(segment, q);
+                    item.cost += tile_cost(segment, q);
+                    done += tile_cost(segment, q);
                     q = HONE_MIN(q + job->tile, queries);
                 }
                 item.q_end = q;
