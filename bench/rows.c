@@ -204,21 +204,57 @@ static const struct {
 };
 enum { OPERATIONS = sizeof operations / sizeof *operations };
 
+enum { MOST_SETS = 8, CACHES = 4 };
+
+/* A job whose calls take turns with several arguments, so that beyond the last-level cache none finds there what the
+ * call before it has left. */
+typedef struct turns {
+    bench_body *body;
+    void *sets[MOST_SETS];
+    size_t count;
+    size_t *next; /* [threads] each thread's: they go through the same sets */
+} turns;
+
+static void in_turn(hone_ctx *ctx, void *argument) {
+    turns *t = argument;
+    size_t *next = &t->next[ctx->team.rank];
+    t->body(ctx, t->sets[*next]);
+    if (!hone_ctx_planning(ctx)) *next = (*next + 1) % t->count;
+}
+
+/* `job`, whose argument is the first set, as one that goes through all. */
+static bench_job take_turns(bench_job job, turns *t) {
+    t->body = job.body;
+    job.body = in_turn;
+    job.argument = t;
+    return job;
+}
+
 static void measure(bench *b, int operation, size_t rows, hone_dtype compute) {
     char name[96];
-    bench_case c = {.job = {.body = operations[operation].body, .compute = compute}};
-    inputs *in = bench_own(&c, bench_memory(sizeof *in));
-    in->rows = rows;
-    operations[operation].make(&c, in, compute, operations[operation].backward);
     double n = (double)rows * operations[operation].width, size = (double)element_size(compute);
     double bytes = n * (operations[operation].fixed + operations[operation].typed * size);
     double held = n * (operations[operation].held_fixed + operations[operation].held_typed * size);
-    bool beyond = held > (double)hone_cpu_last_level_bytes();
+    double cache = (double)hone_cpu_last_level_bytes();
+    bool beyond = held > cache;
+    size_t sets = beyond ? HONE_MIN((size_t)ceil(CACHES * cache / held), (size_t)MOST_SETS) : 1;
+    bench_case cases[MOST_SETS];
+    bench_buffers buffers[MOST_SETS];
+    turns of_operation = {.count = sets, .next = bench_memory((size_t)b->threads * sizeof(size_t))};
+    turns of_copy = {.count = sets, .next = bench_memory((size_t)b->threads * sizeof(size_t))};
+    for (size_t i = 0; i < sets; i++) {
+        cases[i] = (bench_case){.job = {.body = operations[operation].body, .compute = compute}};
+        inputs *in = bench_own(&cases[i], bench_memory(sizeof *in));
+        in->rows = rows;
+        operations[operation].make(&cases[i], in, compute, operations[operation].backward);
+        cases[i].job.work = bytes;
+        buffers[i] = bench_copy_buffers(b, (size_t)bytes);
+        of_operation.sets[i] = in;
+        of_copy.sets[i] = &buffers[i];
+    }
     bench_bar inside = operations[operation].inside;
-    c.job.argument = in;
-    c.job.work = bytes;
-    bench_buffers buffers = bench_copy_buffers(b, (size_t)bytes);
-    bench_job jobs[2] = {c.job, bench_copy_job(&buffers, 0)};
+    bench_job jobs[2] = {take_turns(cases[0].job, &of_operation),
+                         take_turns(bench_copy_job(&buffers[0], 0), &of_copy)};
     bench_interleave(b, jobs, 2, 0.6);
     snprintf(name, sizeof name, "%s %zu rows%s%s", operations[operation].name, rows,
              operations[operation].float32_only ? "" : " in ",
@@ -234,8 +270,12 @@ static void measure(bench *b, int operation, size_t rows, hone_dtype compute) {
                             : beyond               ? BENCH_BAR_ROWS_BEYOND
                                                    : inside};
     bench_add_rate(b, row, &jobs[0], &jobs[1], NULL, 1e9);
-    bench_buffers_free(&buffers);
-    bench_case_free(&c);
+    for (size_t i = 0; i < sets; i++) {
+        bench_buffers_free(&buffers[i]);
+        bench_case_free(&cases[i]);
+    }
+    free(of_operation.next);
+    free(of_copy.next);
 }
 
 void bench_rows(bench *b) {
