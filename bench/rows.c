@@ -204,7 +204,7 @@ static const struct {
 };
 enum { OPERATIONS = sizeof operations / sizeof *operations };
 
-enum { MOST_SETS = 8, CACHES = 4 };
+enum { MOST_SETS = 8, CACHES = 4 /* that the sets fill together */ };
 
 /* A job whose calls take turns with several arguments, so that beyond the last-level cache none finds there what the
  * call before it has left. */

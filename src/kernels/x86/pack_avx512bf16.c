@@ -518,38 +518,31 @@ INLINE void pack_columns_f32(hone_dtype dtype, const hone_matrix *w, size_t n0, 
 
 /* ---- the kernels ----------------------------------------------------------------------------------- */
 
-static void pack_rows_any(const hone_matrix *w, size_t n0, size_t panels, size_t k0, size_t k,
-                          char *dst) {
-    switch (w->dtype) {
-    case HONE_Q4_0:
-        pack_rows_quantized(HONE_BF16, HONE_Q4_0, w, n0, panels, k0, k, dst);
-        break;
-    case HONE_Q4_1:
-        pack_rows_quantized(HONE_BF16, HONE_Q4_1, w, n0, panels, k0, k, dst);
-        break;
-    case HONE_Q8_0:
-        pack_rows_quantized(HONE_BF16, HONE_Q8_0, w, n0, panels, k0, k, dst);
-        break;
-    default:
-        pack_rows_quantized(HONE_BF16, HONE_AFFINE4, w, n0, panels, k0, k, dst);
-        break;
-    }
+INLINE void pack_blocks_of(hone_dtype compute, hone_dtype dtype, const hone_matrix *w, bool by_rows,
+                           size_t n0, size_t n, size_t k0, size_t k, char *dst) {
+    if (by_rows)
+        pack_rows_quantized(compute, dtype, w, n0, n / HONE_PANEL, k0, k, dst);
+    else if (compute == HONE_BF16)
+        pack_columns_quantized(dtype, w, n0, n, k0, k, dst);
+    else
+        pack_columns_f32(dtype, w, n0, n, k0, k, dst);
 }
 
-static void pack_columns_any(const hone_matrix *w, size_t n0, size_t n, size_t k0, size_t k,
-                             char *dst) {
+/* What comes_in_blocks: `n` columns, whole panels by rows, whole blocks otherwise. */
+INLINE void pack_blocks(hone_dtype compute, const hone_matrix *w, bool by_rows, size_t n0, size_t n,
+                        size_t k0, size_t k, char *dst) {
     switch (w->dtype) {
     case HONE_Q4_0:
-        pack_columns_quantized(HONE_Q4_0, w, n0, n, k0, k, dst);
+        pack_blocks_of(compute, HONE_Q4_0, w, by_rows, n0, n, k0, k, dst);
         break;
     case HONE_Q4_1:
-        pack_columns_quantized(HONE_Q4_1, w, n0, n, k0, k, dst);
+        pack_blocks_of(compute, HONE_Q4_1, w, by_rows, n0, n, k0, k, dst);
         break;
     case HONE_Q8_0:
-        pack_columns_quantized(HONE_Q8_0, w, n0, n, k0, k, dst);
+        pack_blocks_of(compute, HONE_Q8_0, w, by_rows, n0, n, k0, k, dst);
         break;
     default:
-        pack_columns_quantized(HONE_AFFINE4, w, n0, n, k0, k, dst);
+        pack_blocks_of(compute, HONE_AFFINE4, w, by_rows, n0, n, k0, k, dst);
         break;
     }
 }
@@ -566,26 +559,29 @@ static void pack_dense(const hone_matrix *w, bool by_rows, size_t n0, size_t n, 
         pack_columns_dense(HONE_F32, w, n0, n, k0, k, scale, dst);
 }
 
-/* Quantized, and addresses of 16 rows are within 32 bits of each other. */
-static bool comes_in_blocks(const hone_matrix *w, size_t k, float scale) {
+/* Quantized, cut at blocks, and addresses of 16 rows are within 32 bits of each other. */
+static bool comes_in_blocks(const hone_matrix *w, bool by_rows, size_t n0, size_t k0, size_t k,
+                            float scale) {
     return hone_dtype_block(w->dtype) > 1 && scale == 1.0f && k % STEP == 0 &&
-           w->row_bytes < (size_t)1 << 26;
+           (by_rows ? k0 : n0) % BLOCK == 0 && w->row_bytes < (size_t)1 << 26;
+}
+
+/* Of n columns those that are done here; the rest is left to the generic kernel. */
+static size_t whole_columns(bool by_rows, size_t n) {
+    const size_t unit = by_rows ? HONE_PANEL : BLOCK;
+    return n / unit * unit;
 }
 
 void hone_pack_bf16_avx512bf16(const hone_matrix *w, bool by_rows, size_t n0, size_t n, size_t k0,
                                size_t k, float scale, void *dst) {
-    size_t whole = 0; /* columns of B that are done here */
+    size_t whole = 0;
     if (w->dtype == HONE_F32 || (w->dtype == HONE_BF16 && scale == 1.0f)) {
         pack_dense(w, by_rows, n0, n, k0, k, scale, dst);
         return;
     }
-    bool blocks = comes_in_blocks(w, k, scale);
-    if (blocks && by_rows && k0 % BLOCK == 0) {
-        whole = n / HONE_PANEL * HONE_PANEL;
-        pack_rows_any(w, n0, whole / HONE_PANEL, k0, k, dst);
-    } else if (blocks && !by_rows && n0 % BLOCK == 0) {
-        whole = n / BLOCK * BLOCK;
-        pack_columns_any(w, n0, whole, k0, k, dst);
+    if (comes_in_blocks(w, by_rows, n0, k0, k, scale)) {
+        whole = whole_columns(by_rows, n);
+        pack_blocks(HONE_BF16, w, by_rows, n0, whole, k0, k, dst);
     }
     if (whole < n) {
         hone_pack_bf16_avx512(w, by_rows, n0 + whole, n - whole, k0, k, scale,
@@ -593,45 +589,27 @@ void hone_pack_bf16_avx512bf16(const hone_matrix *w, bool by_rows, size_t n0, si
     }
 }
 
-/* Whole panels, or whole blocks of 32 columns where those are w's too; scale 1, k a multiple of 32. */
-INLINE void pack_f32_any(hone_dtype dtype, const hone_matrix *w, bool by_rows, size_t n0, size_t n,
-                         size_t k0, size_t k, char *dst) {
-    if (!by_rows)
-        pack_columns_f32(dtype, w, n0, n, k0, k, dst);
-    else if (dtype == HONE_F32 || dtype == HONE_BF16)
+/* float32 panels from float32 or bfloat16, whole columns, k a multiple of 32. */
+INLINE void pack_dense_f32(hone_dtype dtype, const hone_matrix *w, bool by_rows, size_t n0,
+                           size_t n, size_t k0, size_t k, char *dst) {
+    if (by_rows)
         pack_rows_f32(dtype, w, n0, n / HONE_PANEL, k0, k, dst);
     else
-        pack_rows_quantized(HONE_F32, dtype, w, n0, n / HONE_PANEL, k0, k, dst);
+        pack_columns_f32(dtype, w, n0, n, k0, k, dst);
 }
 
 void hone_pack_f32_avx512bf16(const hone_matrix *w, bool by_rows, size_t n0, size_t n, size_t k0,
                               size_t k, float scale, void *dst) {
-    const bool dense = (w->dtype == HONE_F32 || w->dtype == HONE_BF16) && scale == 1.0f;
-    const bool blocks = comes_in_blocks(w, k, scale) && (by_rows ? k0 : n0) % BLOCK == 0;
-    const size_t unit = by_rows ? HONE_PANEL : BLOCK;
-    const size_t whole = blocks || (dense && k % STEP == 0) ? n / unit * unit : 0; /* done here */
-    switch (w->dtype) {
-    case HONE_F32:
-        pack_f32_any(HONE_F32, w, by_rows, n0, whole, k0, k, dst);
-        break;
-    case HONE_BF16:
-        pack_f32_any(HONE_BF16, w, by_rows, n0, whole, k0, k, dst);
-        break;
-    case HONE_Q4_0:
-        pack_f32_any(HONE_Q4_0, w, by_rows, n0, whole, k0, k, dst);
-        break;
-    case HONE_Q4_1:
-        pack_f32_any(HONE_Q4_1, w, by_rows, n0, whole, k0, k, dst);
-        break;
-    case HONE_Q8_0:
-        pack_f32_any(HONE_Q8_0, w, by_rows, n0, whole, k0, k, dst);
-        break;
-    case HONE_AFFINE4:
-        pack_f32_any(HONE_AFFINE4, w, by_rows, n0, whole, k0, k, dst);
-        break;
-    default:
-        break;
-    }
+    const bool dense = scale == 1.0f && k % STEP == 0;
+    size_t whole = whole_columns(by_rows, n);
+    if (dense && w->dtype == HONE_F32)
+        pack_dense_f32(HONE_F32, w, by_rows, n0, whole, k0, k, dst);
+    else if (dense && w->dtype == HONE_BF16)
+        pack_dense_f32(HONE_BF16, w, by_rows, n0, whole, k0, k, dst);
+    else if (comes_in_blocks(w, by_rows, n0, k0, k, scale))
+        pack_blocks(HONE_F32, w, by_rows, n0, whole, k0, k, dst);
+    else
+        whole = 0;
     if (whole < n) {
         hone_pack_f32_avx512(w, by_rows, n0 + whole, n - whole, k0, k, scale,
                              (char *)dst + whole * k * sizeof(float));
